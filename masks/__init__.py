@@ -1,0 +1,1 @@
+"""Where each speaker is: boxes and masks become token regions."""

@@ -1,0 +1,1 @@
+"""The picture or source video that carries identity: opening, sizing, one reference frame per chunk."""

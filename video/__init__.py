@@ -1,0 +1,1 @@
+"""What comes out: colour, the frame sink, sound."""
