@@ -4,4 +4,4 @@ from __future__ import annotations
 
 
 class InputError(ValueError):
-    """An input the caller can correct. The message says what was expected, what came, what to do."""
+    """An input the caller can correct. Its message: expected, got, what to do."""

@@ -1,6 +1,6 @@
 """The clock: pixel frames, latent frames and seconds, and how they convert.
 
-The only place that knows the frame rate and the ``4n + 1`` rule. It knows nothing of networks or files.
+The only place that knows the frame rate and the ``4n + 1`` rule; no networks, no files.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SPATIAL_STRIDE = 8
 
 
 def latent_frames(frames: int) -> int:
-    """Latent frames that ``frames`` pixel frames encode to; frames past the last ``4n + 1`` are lost."""
+    """Latent frames that ``frames`` pixel frames encode to; those past ``4n + 1`` are lost."""
     return (frames - 1) // TEMPORAL_STRIDE + 1
 
 

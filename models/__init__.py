@@ -1,1 +1,1 @@
-"""Networks and their weights, host-free: the audio adapter, the reference Wan DiT and VAE, wav2vec2."""
+"""Networks and their weights, host-free: audio adapter, reference Wan DiT and VAE, wav2vec2."""

@@ -1,1 +1,1 @@
-"""The picture or source video that carries identity: opening, sizing, one reference frame per chunk."""
+"""The picture or source video that carries identity: opening, sizing, a frame per chunk."""

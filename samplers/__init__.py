@@ -1,1 +1,1 @@
-"""The algorithm: plan, schedule, guidance, denoising, streaming. Plain Python and torch, on protocols."""
+"""The algorithm: plan, schedule, guidance, denoising, streaming; torch on protocols."""

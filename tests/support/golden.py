@@ -27,7 +27,7 @@ class Case:
         return self.spec["kind"]
 
     def weights(self, names: list[str] | None = None) -> dict[str, torch.Tensor]:
-        """Weight files of the case merged into one state dict; entries that are remarks are skipped."""
+        """Weight files of the case in one state dict; entries that are remarks are skipped."""
         merged: dict[str, torch.Tensor] = {}
         for name in self.spec["weights"] if names is None else names:
             if name.endswith(".safetensors"):
@@ -66,16 +66,13 @@ def checks(kind: str):
 
 def assert_close(actual: torch.Tensor, expected: torch.Tensor, tolerance: dict, what: str) -> None:
     """max |a - b| <= atol + rtol * |b|, or equality where the case says exact."""
-    assert actual.shape == expected.shape, (
-        f"{what}: {tuple(actual.shape)} is not {tuple(expected.shape)}"
-    )
+    assert actual.shape == expected.shape, f"{what}: {[*actual.shape]} is not {[*expected.shape]}"
     if tolerance.get("exact"):
         assert torch.equal(actual.to(expected.dtype), expected), f"{what} is not exactly equal"
         return
     actual, expected = actual.double(), expected.double()
-    excess = (
-        (actual - expected).abs() - tolerance["atol"] - tolerance.get("rtol", 0.0) * expected.abs()
-    )
-    worst = (actual - expected).abs().max().item() if actual.numel() else 0.0
+    difference = (actual - expected).abs()
+    excess = difference - tolerance["atol"] - tolerance.get("rtol", 0.0) * expected.abs()
+    worst = difference.max().item() if actual.numel() else 0.0
     assert torch.isfinite(actual).all(), f"{what} is not finite"
     assert (excess <= 0).all(), f"{what}: max difference {worst:.3g} exceeds {tolerance}"

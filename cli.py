@@ -1,0 +1,256 @@
+"""The command line: ``endless-talk talk`` makes a clip from a picture and a voice.
+
+Reads arguments, shows progress, turns errors into sentences and exit codes: 0 done, 2 something the
+user can correct, 130 stopped with Ctrl+C. The work is done in ``talk``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import __version__
+from .errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .models.networks import Networks
+    from .samplers.plan import Chunk
+    from .talk import TalkJob, TalkSettings
+
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+SMALL_NETWORK_PARAMETERS = 100_000_000
+"""Below this a second thread costs more than it brings."""
+
+ROLES = ("base", "adapter", "vae", "wav2vec")
+
+RANDOM_NOTICE = (
+    "--random-weights: the networks were never trained. The clip shows that every part runs; "
+    "there is no talking face in it."
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    options = build_parser().parse_args(arguments)
+    try:
+        return options.run(options)
+    except (InputError, FileNotFoundError, PermissionError) as error:
+        print(f"endless-talk: {sentence(error)}", file=sys.stderr)
+        return EXIT_USER_ERROR
+    except KeyboardInterrupt:
+        print("endless-talk: stopped; nothing was written.", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+def sentence(error: Exception) -> str:
+    """An error as a user reads it; the system's own errors name the file first."""
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Arguments of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="endless-talk", description="Talking video of any length from a picture and a voice."
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="command")
+    add_talk(commands.add_parser("talk", help="make a clip from a picture and a voice"))
+    return parser
+
+
+def add_talk(talk: argparse.ArgumentParser) -> None:
+    """Arguments of ``talk``."""
+    talk.set_defaults(run=run_talk)
+    needed = talk.add_argument_group("what to make")
+    needed.add_argument("--image", type=Path, required=True, help="the portrait")
+    needed.add_argument(
+        "--audio", type=Path, required=True, help="the voice: any audio file, or a video with sound"
+    )
+    needed.add_argument("--out", type=Path, required=True, help="the clip, an .mp4")
+    needed.add_argument("--overwrite", action="store_true", help="replace an existing clip")
+    weights = talk.add_argument_group("networks")
+    weights.add_argument(
+        "--weights", type=Path, metavar="DIR", help="folder with the four safetensors files"
+    )
+    for role in ROLES:
+        weights.add_argument(
+            f"--{role}", type=Path, metavar="FILE", help=f"the {role} file, instead of DIR's"
+        )
+    weights.add_argument(
+        "--random-weights",
+        action="store_true",
+        help="tiny untrained networks, to try the pipeline without weights",
+    )
+    weights.add_argument("--device", help="cpu or cuda (default: cuda where there is one)")
+    add_sampling(talk.add_argument_group("sampling"))
+
+
+def add_sampling(group: argparse._ArgumentGroup) -> None:
+    """Arguments that shape the clip."""
+    group.add_argument("--seed", type=int, default=42, help="default 42")
+    group.add_argument("--steps", type=int, default=8, help="per chunk, default 8")
+    group.add_argument(
+        "--shift",
+        type=float,
+        default=0.0,
+        help="of the schedule; default 7 up to 0.5 megapixels, 11 above",
+    )
+    group.add_argument(
+        "--audio-scale",
+        type=float,
+        default=1.0,
+        help="audio guidance; default 1, which is none; 3 to 5 cost a second evaluation per step",
+    )
+    group.add_argument(
+        "--size",
+        default="480p",
+        help="480p, 720p, '480p bucket', '720p bucket', or WIDTHxHEIGHT; default 480p",
+    )
+    group.add_argument(
+        "--stop-at", type=float, default=0.0, metavar="S", help="end the clip after S seconds"
+    )
+    group.add_argument(
+        "--color-strength",
+        type=float,
+        default=1.0,
+        help="match colours to the picture, 0 to 1; default 1",
+    )
+
+
+def run_talk(options: argparse.Namespace) -> int:
+    """Make a clip."""
+    check_out(options.out, options.overwrite)
+    check_weights(options)
+    settings = read_settings(options)
+
+    from .talk import plan_talk, render_talk
+
+    job = plan_talk(options.image, options.audio, settings)
+    networks = open_networks(options)
+    print(describe(job))
+    started = time.monotonic()
+    with Progress(job) as progress:
+        path = render_talk(job, networks, options.out, progress)
+    seconds = time.monotonic() - started
+    print(f"{path}: {job.frames} frames, {job.frames / 25:.2f} s, made in {seconds:.1f} s")
+    if options.random_weights:
+        print(RANDOM_NOTICE)
+    return 0
+
+
+def check_out(out: Path, overwrite: bool) -> None:
+    """Refuse a target that cannot or should not be written, before anything is rendered."""
+    if out.suffix.lower() != ".mp4":
+        raise InputError(f"--out is {out.name}; clips are mp4: use {out.stem}.mp4.")
+    if not out.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {out.parent} to put {out.name} into.")
+    if out.is_dir():
+        raise InputError(f"--out {out} is a folder; name a file in it, such as {out}/clip.mp4.")
+    if out.exists() and not overwrite:
+        raise InputError(f"{out} exists; choose another name, or replace it with --overwrite.")
+
+
+def check_weights(options: argparse.Namespace) -> None:
+    """Refuse to guess which networks were meant."""
+    named = [role for role in ROLES if getattr(options, role) is not None]
+    if options.random_weights and (options.weights or named):
+        raise InputError("--random-weights and weight files exclude each other; drop one of them.")
+    if not (options.random_weights or options.weights or len(named) == len(ROLES)):
+        raise InputError(
+            "no weights were given: name their folder with --weights DIR, or try the pipeline with "
+            "tiny untrained networks with --random-weights."
+        )
+
+
+def read_settings(options: argparse.Namespace) -> TalkSettings:
+    """Settings of the clip from the arguments."""
+    from .talk import TalkSettings
+
+    width_height = re.fullmatch(r"(\d+)x(\d+)", options.size)
+    return TalkSettings(
+        seed=options.seed,
+        steps=options.steps,
+        shift=options.shift,
+        audio_scale=options.audio_scale,
+        size="custom" if width_height else options.size,
+        custom_size=(int(width_height[2]), int(width_height[1])) if width_height else None,
+        stop_at_seconds=options.stop_at,
+        color_strength=options.color_strength,
+    )
+
+
+def open_networks(options: argparse.Namespace) -> Networks:
+    """Load the networks the user chose, or make random ones."""
+    import torch
+
+    from .models.networks import find_weights, load_networks, random_networks
+
+    device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if options.random_weights:
+        networks = random_networks(options.seed)
+    else:
+        paths = find_weights(options.weights, {role: getattr(options, role) for role in ROLES})
+        half = torch.bfloat16 if device.type == "cuda" else torch.float32
+        networks = load_networks(paths, device, half)
+    parameters = sum(parameter.numel() for parameter in networks.base.parameters())
+    if parameters < SMALL_NETWORK_PARAMETERS and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(1)
+    return networks
+
+
+def describe(job: TalkJob) -> str:
+    """What is about to be made, in one line."""
+    height, width = job.size
+    chunks = len(job.plan)
+    return (
+        f"{job.frames} frames ({job.frames / 25:.2f} s) at {width}x{height}, "
+        f"{chunks} {'chunk' if chunks == 1 else 'chunks'} of {job.settings.steps} steps"
+    )
+
+
+class Progress:
+    """A bar over the steps of all chunks: ``chunk 2/7 · step 3/8``, and the time left.
+
+    On a terminal a bar; elsewhere one line per chunk.
+    """
+
+    def __init__(self, job: TalkJob):
+        from tqdm import tqdm
+
+        self.job = job
+        self.bar = tqdm(
+            total=len(job.plan) * job.settings.steps,
+            bar_format="{desc} {bar} {percentage:3.0f}% · {remaining} left",
+            disable=None,
+        )
+
+    def __call__(self, chunk: Chunk, step: int, steps: int, denoised: Tensor) -> None:
+        """Show that a step is done."""
+        place = f"chunk {chunk.index + 1}/{len(self.job.plan)}"
+        self.bar.set_description_str(f"{place} · step {step}/{steps}")
+        self.bar.update()
+        if self.bar.disable and step == steps:
+            last = min(chunk.stop_frame, self.job.frames) - 1
+            print(f"{place}, frames {chunk.start_frame}..{last}", flush=True)
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+"""The plan: which pixel frames every chunk samples and which of them it adds to the clip.
+
+Plain integers, decided before anything is loaded. It knows nothing of latents, audio or seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..errors import InputError
+from ..frames import is_chunk_length
+
+CHUNK_FRAMES = 81
+CONTEXT_FRAMES = 9
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """One sampled piece of the clip, in pixel frames at 25 fps.
+
+    Attributes:
+        index: 0 for the first.
+        start_frame: Clip frame of the chunk's first frame, context included. Audio and reference
+            frame are taken from here on.
+        frames: Frames sampled, ``4n + 1``.
+        context_frames: Frames at the head that repeat the end of the previous chunk.
+        kept_frames: New frames that go into the clip, following the context frames.
+    """
+
+    index: int
+    start_frame: int
+    frames: int
+    context_frames: int
+    kept_frames: int
+
+    @property
+    def stop_frame(self) -> int:
+        """Clip frame after the last one sampled; it may lie past the end of the clip."""
+        return self.start_frame + self.frames
+
+
+def plan_chunks(
+    total_frames: int, chunk_frames: int = CHUNK_FRAMES, context_frames: int = CONTEXT_FRAMES
+) -> list[Chunk]:
+    """Lay out the chunks of a clip so that every frame is kept exactly once.
+
+    The first chunk has no context and keeps all its frames; each later one starts
+    ``chunk_frames - context_frames`` further on. The last chunk is sampled whole and cut.
+
+    Args:
+        total_frames: Frames of the clip, at least 1.
+        chunk_frames: Frames sampled per chunk, ``4n + 1``.
+        context_frames: Frames handed on, ``4n + 1`` and less than ``chunk_frames``.
+
+    Raises:
+        InputError: A count is not ``4n + 1``, or the context leaves no new frames.
+
+    Source: InfiniteTalk, the streaming loop (frame_num 81, motion_frame 9).
+    Differs: a clip that fits one chunk is one chunk; upstream refuses clips of 81 frames and fewer.
+    """
+    if total_frames < 1:
+        raise InputError(f"the clip has {total_frames} frames; at least 1 is needed.")
+    for name, count in (("chunk_frames", chunk_frames), ("context_frames", context_frames)):
+        if not is_chunk_length(count):
+            below = max(1, (count - 1) // 4 * 4 + 1)
+            raise InputError(f"{name} is {count}, not 4n + 1; use {below} or {below + 4}.")
+    stride = chunk_frames - context_frames
+    if stride < 1:
+        raise InputError(
+            f"context_frames is {context_frames} of {chunk_frames} chunk_frames, which leaves no "
+            "new frames; lower context_frames."
+        )
+    chunks = [Chunk(0, 0, chunk_frames, 0, min(chunk_frames, total_frames))]
+    while (done := chunks[-1].start_frame + chunks[-1].context_frames + chunks[-1].kept_frames) < (
+        total_frames
+    ):
+        index = len(chunks)
+        kept = min(stride, total_frames - done)
+        chunks.append(Chunk(index, index * stride, chunk_frames, context_frames, kept))
+    return chunks

@@ -1,0 +1,155 @@
+"""The streaming loop on tiny protocols: what is kept, what is handed on, what is called."""
+
+import pytest
+import torch
+
+from endless_talk.samplers.plan import plan_chunks
+from endless_talk.samplers.streaming import stitch, stream_clip
+
+HEIGHT, WIDTH = 8, 8
+
+
+class FrameNumbers:
+    """A codec whose latents are the frame numbers themselves, one latent per frame."""
+
+    def __init__(self):
+        self.encoded, self.decoded_blocks = [], 0
+
+    def encode(self, frames):
+        self.encoded.append(frames)
+        return frames
+
+    def decode(self, latents):
+        for block in latents.split([1] + [4] * ((latents.shape[1] - 1) // 4), dim=1):
+            self.decoded_blocks += 1
+            yield block
+
+
+class Counting:
+    """A denoiser that writes the clip frame number into every frame after the held ones."""
+
+    def __init__(self):
+        self.calls = []
+
+    def denoise(self, noise, conditions, sigmas, *, held, callback=None, **_):
+        chunk = conditions
+        self.calls.append((chunk, held))
+        numbers = torch.arange(chunk.start_frame, chunk.stop_frame).float()
+        latents = numbers.view(1, -1, 1, 1).expand(3, -1, HEIGHT, WIDTH).clone()
+        if chunk.index:
+            latents[:, : held.shape[1]] = held
+        if callback:
+            callback(1, 1, latents)
+        return latents
+
+
+class Conditions:
+    def __init__(self):
+        self.references = []
+
+    def conditions(self, chunk, reference):
+        self.references.append((chunk.start_frame, reference))
+        return chunk
+
+
+class Still:
+    def frame(self, start_frame):
+        return torch.zeros(3, HEIGHT, WIDTH)
+
+
+class Sink:
+    def __init__(self):
+        self.frames, self.commits = [], []
+
+    def append(self, frames):
+        self.frames += frames[0, :, 0, 0].tolist()
+
+    def commit(self, state):
+        self.commits.append((len(self.frames), state))
+
+
+def run(total, frames=17, context=9, **more):
+    parts = {
+        "codec": FrameNumbers(),
+        "denoiser": Counting(),
+        "conditioner": Conditions(),
+        "sink": Sink(),
+        **more,
+    }
+    plan = plan_chunks(total, frames, context)
+    stream_clip(
+        plan,
+        reference=Still(),
+        noise=lambda index: torch.zeros(1),
+        sigmas=torch.tensor([1.0, 0.0]),
+        **parts,
+    )
+    return plan, parts
+
+
+@pytest.mark.parametrize("total", [1, 2, 16, 17, 18, 25, 26, 100])
+def test_the_clip_is_every_frame_in_order(total):
+    _, parts = run(total)
+    assert parts["sink"].frames == list(range(total))
+
+
+def test_the_context_of_a_chunk_is_the_end_of_the_one_before():
+    plan, parts = run(60)
+    for chunk, held in parts["denoiser"].calls[1:]:
+        numbers = held[0, :, 0, 0].tolist()
+        assert numbers == list(range(chunk.start_frame, chunk.start_frame + 9))
+    assert parts["denoiser"].calls[0][1].shape[1] == 1, "chunk 0 is held by its reference frame"
+    assert len(parts["codec"].encoded) == len(plan)
+
+
+def test_every_chunk_is_committed_with_the_context_of_the_next():
+    plan, parts = run(60)
+    commits = parts["sink"].commits
+    assert [done for done, _ in commits] == [17, 25, 33, 41, 49, 57, 60]
+    assert all(state["context_frames"].shape[1] == 9 for _, state in commits[:-1])
+    assert commits[-1][1] == {}
+    assert len(plan) == len(commits)
+
+
+def test_a_cut_chunk_is_decoded_no_further_than_needed():
+    _, parts = run(18)  # the second chunk keeps 1 frame: 10 of its 17 frames are decoded
+    assert parts["codec"].decoded_blocks == 5 + 4
+
+
+def test_the_reference_is_asked_for_where_the_chunk_starts():
+    plan, parts = run(60)
+    assert [start for start, _ in parts["conditioner"].references] == [c.start_frame for c in plan]
+
+
+def test_colour_is_matched_before_the_context_is_cut():
+    class Shift:
+        def apply(self, frames):
+            return frames + 1000
+
+    _, parts = run(30, color=Shift())
+    assert parts["sink"].frames[0] == 1000
+    held = parts["denoiser"].calls[1][1]
+    assert held[0, 0, 0, 0] == 1008
+
+
+def test_the_callback_hears_every_step_and_may_stop_the_loop():
+    heard = []
+
+    def callback(chunk, step, steps, denoised):
+        heard.append((chunk.index, step, steps))
+        if chunk.index == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(60, callback=callback)
+    assert heard == [(0, 1, 1), (1, 1, 1), (2, 1, 1)]
+
+
+def test_stitching_does_not_depend_on_how_frames_come_in_blocks():
+    plan = plan_chunks(40, 17, 9)
+    frames = torch.arange(17).float().view(1, -1, 1, 1).expand(3, -1, 2, 2)
+    whole, pieces = Sink(), Sink()
+    context = stitch([frames], plan[1], plan[2], whole)
+    same = stitch(frames.split(1, dim=1), plan[1], plan[2], pieces)
+    assert whole.frames == pieces.frames == list(range(9, 17))
+    assert torch.equal(context, same) and context[0, :, 0, 0].tolist() == list(range(8, 17))
