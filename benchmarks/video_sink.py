@@ -1,10 +1,19 @@
 """What a chunk costs on its way to disk: bytes, H.264 at several presets, colour matching.
 
-Run from anywhere: ``python benchmarks/video_sink.py``. An 81-frame 832x480 chunk of a moving, slightly
-noisy picture at crf 12, on one thread. Processor seconds, and their ratio to the chosen preset in the
-same run, because a busy machine changes the seconds more than the ratios.
+Run from anywhere: ``python benchmarks/video_sink.py``. An 81-frame 832x480 chunk of a moving,
+slightly noisy picture at crf 12, on one thread. Processor seconds, and their ratio to the chosen
+preset in the same run, because a busy machine changes the seconds more than the ratios.
 
-FIGURES
+Two runs on one core of an AMD EPYC with AVX-512 (torch 2.13, PyAV 18); presets include conversion:
+
+    conversion alone   0.25 to 0.31 s   0.5 of ultrafast
+    ultrafast          0.51 to 0.54 s   1                   size 1
+    superfast          0.86 to 0.98 s   1.6 to 1.9          size 1.04
+    veryfast           0.80 to 0.89 s   1.5 to 1.8          size 0.36
+    faster             1.39 to 1.43 s   2.6 to 2.8          size 0.34
+    colour matching    1.06 to 1.16 s   2.1
+
+A sharp photograph that moves and breathes gave sizes of 1, 0.86, 0.45 and 0.4.
 """
 
 import os
@@ -51,6 +60,7 @@ def cheapest(work: Callable[[], object]) -> float:
 
 
 def encode(path: Path, frames: torch.Tensor, preset: str) -> None:
+    """Conversion and encoding, as the sink does it."""
     h264.PRESET = preset
     encoder = h264.FrameEncoder(path, (HEIGHT, WIDTH))
     encoder.append(frames)
@@ -58,6 +68,7 @@ def encode(path: Path, frames: torch.Tensor, preset: str) -> None:
 
 
 def convert(frames: torch.Tensor) -> None:
+    """What the sink does before the encoder."""
     for group in frames.split(h264.GROUP_FRAMES, dim=1):
         levels = h264.pixel_levels(group).numpy()
         for index in range(levels.shape[1]):
@@ -65,6 +76,7 @@ def convert(frames: torch.Tensor) -> None:
 
 
 def main() -> None:
+    """Print one line per piece of work."""
     frames, chosen = chunk(), h264.PRESET
     seconds = {"conversion alone": cheapest(lambda: convert(frames))}
     sizes = {}

@@ -28,12 +28,13 @@ WHITE_FROM_RGB = XYZ_FROM_RGB / WHITE
 RGB_FROM_WHITE = np.linalg.inv(WHITE_FROM_RGB)
 
 # Each curve is a power above its knee and a line below. Written as power(max(v, knee)) + slope *
-# (min(v, knee) - knee), it needs no selection, which costs as much as a logarithm; the two pieces of
-# the standards meet within 1e-7.
-RGB_KNEE = 0.04045
-XYZ_KNEE = 0.008856
-ROOT_KNEE = 0.2068966
-LINEAR_KNEE = 0.0031308
+# (min(v, knee) - knee), it needs no selection, which costs as much as a logarithm; the two pieces
+# of the standards meet within 1e-7. Constants wait for the next sum, which adds them for nothing.
+PIXEL_KNEE = 2 * 0.04045 - 1
+PIXEL_SLOPE = 0.5 / 12.92
+XYZ_KNEE, XYZ_SLOPE = 0.008856, 7.787
+ROOT_KNEE, ROOT_SLOPE = 0.2068966, 1 / 7.787
+LINEAR_KNEE, LINEAR_SLOPE = 0.0031308, 12.92
 
 FLAT_STD = 1e-4
 """Lab units; a channel that varies less is flat. In float32, rounding gives a frame of one colour
@@ -72,7 +73,7 @@ class ColorAnchor:
                 "expected one picture, [3, height, width]."
             )
         self.strength = strength
-        lab = lab_from_rgb(_unit_range(reference).flatten(1))
+        lab = lab_from_pixels(reference.detach().float().flatten(1))
         self._mean, self._std = _centre(lab)
 
     def apply(self, frames: Tensor) -> Tensor:
@@ -85,69 +86,68 @@ class ColorAnchor:
             return frames
         matched = torch.empty_like(frames, memory_format=torch.contiguous_format)
         mean, std = self._mean.to(frames.device), self._std.to(frames.device)
-        lab = torch.empty(3, frames[0, 0].numel(), device=frames.device)
+        lab = torch.empty(3, frames[0, 0].numel(), dtype=torch.float32, device=frames.device)
         for index in range(frames.shape[1]):
-            source, target = frames[:, index].flatten(1), matched[:, index].view(3, -1)
+            source = frames[:, index].detach().flatten(1)
+            target = matched[:, index].view(3, -1)
             for part in _tiles(lab):
-                lab[:, part] = lab_from_rgb(_unit_range(source[:, part]))
+                lab[:, part] = lab_from_pixels(source[:, part].float())
             _, own_std = _centre(lab)
             scale = torch.where(own_std < FLAT_STD, 0.0, std / own_std)
             for part in _tiles(lab):
-                moved = lab[:, part].mul(scale).add_(mean)
-                rgb = _unit_range(source[:, part]).lerp_(rgb_from_lab(moved), self.strength)
-                target[:, part] = rgb.mul_(2).sub_(1)
+                corrected = pixels_from_lab(lab[:, part].mul(scale).add_(mean))
+                if self.strength < 1.0:
+                    clipped = source[:, part].float().clamp(-1, 1)
+                    corrected = clipped.lerp_(corrected, self.strength)
+                target[:, part] = corrected
         return matched
 
 
-def lab_from_rgb(rgb: Tensor) -> Tensor:
+def lab_from_pixels(pixels: Tensor) -> Tensor:
     """CIE Lab of sRGB colours.
 
     Args:
-        rgb: ``[3, ...]`` float32 in [0, 1].
+        pixels: ``[3, ...]`` float32 in [-1, 1]; values outside are clamped.
 
     Returns:
         ``[3, ...]``: L in [0, 100], a and b within about 110 of 0.
 
     Source: scikit-image, ``rgb2lab`` (D65, 2 degrees).
     """
-    linear = _power(rgb.clamp(min=RGB_KNEE).add_(0.055).div_(1.055), 2.4)
-    linear.add_(rgb.clamp(max=RGB_KNEE).sub_(RGB_KNEE), alpha=1 / 12.92)
-    xyz = _mixed(linear, WHITE_FROM_RGB)
-    x, y, z = _power(xyz.clamp(min=XYZ_KNEE), 1 / 3).add_(
-        xyz.clamp_(max=XYZ_KNEE).sub_(XYZ_KNEE), alpha=7.787
-    )
-    lab = torch.empty_like(rgb)
-    torch.mul(y, 116, out=lab[0]).sub_(16)
+    linear = _sum(0.555 / 1.055, pixels.clamp(PIXEL_KNEE, 1), 0.5 / 1.055)
+    linear = _power(linear, 2.4).add_(pixels.clamp(-1, PIXEL_KNEE), alpha=PIXEL_SLOPE)
+    xyz = _mixed(linear, WHITE_FROM_RGB, -PIXEL_SLOPE * PIXEL_KNEE)
+    roots = _power(xyz.clamp(min=XYZ_KNEE), 1 / 3)
+    x, y, z = roots.add_(xyz.clamp_(max=XYZ_KNEE), alpha=XYZ_SLOPE)
+    lab = torch.empty_like(pixels)
+    _sum(-16 - 116 * XYZ_SLOPE * XYZ_KNEE, y, 116, out=lab[0])
     torch.sub(x, y, out=lab[1]).mul_(500)
     torch.sub(y, z, out=lab[2]).mul_(200)
     return lab
 
 
-def rgb_from_lab(lab: Tensor) -> Tensor:
+def pixels_from_lab(lab: Tensor) -> Tensor:
     """The sRGB colours of CIE Lab, clipped to what sRGB can show.
 
     Args:
         lab: ``[3, ...]`` float32.
 
     Returns:
-        ``[3, ...]`` in [0, 1].
+        ``[3, ...]`` in [-1, 1].
 
     Source: scikit-image, ``lab2rgb``, with its clipping of negative z.
     """
     light, a, b = lab
     roots = torch.empty_like(lab)
-    y = torch.add(light, 16, out=roots[1]).div_(116)
+    y = _sum(16 / 116, light, 1 / 116, out=roots[1])
     torch.add(y, a, alpha=1 / 500, out=roots[0])
     torch.sub(y, b, alpha=1 / 200, out=roots[2]).clamp_(min=0)
     xyz = roots.clamp(min=ROOT_KNEE).pow_(3)
-    xyz.add_(roots.clamp_(max=ROOT_KNEE).sub_(ROOT_KNEE), alpha=1 / 7.787)
-    linear = _mixed(xyz, RGB_FROM_WHITE)
-    rgb = _power(linear.clamp(min=LINEAR_KNEE), 1 / 2.4).mul_(1.055).sub_(0.055)
-    return rgb.add_(linear.clamp_(max=LINEAR_KNEE).sub_(LINEAR_KNEE), alpha=12.92).clamp_(0, 1)
-
-
-def _unit_range(picture: Tensor) -> Tensor:
-    return picture.detach().float().mul(0.5).add_(0.5).clamp_(0, 1)
+    xyz.add_(roots.clamp_(max=ROOT_KNEE), alpha=ROOT_SLOPE)
+    linear = _mixed(xyz, RGB_FROM_WHITE, -ROOT_SLOPE * ROOT_KNEE)
+    curve = _power(linear.clamp(min=LINEAR_KNEE), 1 / 2.4)
+    pixels = _sum(-1.11 - 2 * LINEAR_SLOPE * LINEAR_KNEE, curve, 2.11, out=curve)
+    return pixels.add_(linear.clamp_(max=LINEAR_KNEE), alpha=2 * LINEAR_SLOPE).clamp_(-1, 1)
 
 
 def _centre(lab: Tensor) -> tuple[Tensor, Tensor]:
@@ -170,10 +170,15 @@ def _power(base: Tensor, exponent: float) -> Tensor:
     return base.log2_().mul_(exponent).exp2_()
 
 
-def _mixed(planes: Tensor, matrix: np.ndarray) -> Tensor:
-    """``matrix @ planes``, in float32 also where matrix products are allowed to be TF32."""
+def _sum(constant: float, planes: Tensor, factor: float, out: Tensor | None = None) -> Tensor:
+    """``constant + factor * planes`` in one pass."""
+    return torch.add(torch.tensor(constant), planes, alpha=factor, out=out)
+
+
+def _mixed(planes: Tensor, matrix: np.ndarray, constant: float) -> Tensor:
+    """``matrix @ (planes + constant)``, in float32 also where matrix products may be TF32."""
     mixed = torch.empty_like(planes)
     for row, target in zip(matrix.tolist(), mixed, strict=True):
-        torch.mul(planes[0], row[0], out=target)
+        _sum(constant * sum(row), planes[0], row[0], out=target)
         target.add_(planes[1], alpha=row[1]).add_(planes[2], alpha=row[2])
     return mixed

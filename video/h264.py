@@ -20,9 +20,9 @@ from ..frames import FPS
 if TYPE_CHECKING:
     import av
 
-PRESET = "superfast"
-"""Measured by ``benchmarks/video_sink.py``: the slowest preset that leaves room for colour matching
-in 1.5 s per 81-frame 832x480 chunk on one core."""
+PRESET = "ultrafast"
+"""The fastest: beside colour matching on one core, there is time for no more in the 1.5 s that a
+chunk may cost. ``veryfast`` would give a third to half the size, ``benchmarks/video_sink.py``."""
 
 BT709 = 1
 """Colour primaries and transfer characteristics in ITU-T H.273's tables."""
@@ -30,8 +30,8 @@ BT709 = 1
 KEYFRAME_INTERVAL_FRAMES = 2 * FPS
 """Players seek to keyframes; two seconds apart costs little at this quality."""
 
-GROUP_FRAMES = 8
-"""Frames turned to bytes at once: enough to occupy a GPU, small beside a chunk."""
+GROUP_FRAMES = 2
+"""Frames turned to bytes at once; more cost more, because their temporaries leave the cache."""
 
 
 def pixel_levels(frames: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Every golden case in GOLDEN_DIR holds; the checker is chosen by the case's kind."""
 
 import check_audio  # noqa: F401  (importing registers the checkers)
+import check_color  # noqa: F401
 import check_models  # noqa: F401
 import check_pictures  # noqa: F401
 import check_samplers  # noqa: F401

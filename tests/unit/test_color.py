@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from endless_talk.video import color
-from endless_talk.video.color import ColorAnchor, lab_from_rgb, rgb_from_lab
+from endless_talk.video.color import ColorAnchor, lab_from_pixels, pixels_from_lab
 
 skcolor = pytest.importorskip("skimage.color")
 
@@ -36,7 +36,7 @@ def test_lab_is_that_of_scikit_image():
     levels = torch.linspace(0, 1, 18)
     rgb = torch.stack(torch.meshgrid(levels, levels, levels, indexing="ij")).flatten(2)
     expected = skcolor.rgb2lab(channels_last(rgb))
-    assert np.abs(channels_last(lab_from_rgb(rgb)) - expected).max() < 5e-4
+    assert np.abs(channels_last(lab_from_pixels(rgb * 2 - 1)) - expected).max() < 5e-4
 
 
 @pytest.mark.filterwarnings("ignore:Conversion from CIE-LAB")
@@ -48,7 +48,7 @@ def test_rgb_is_that_of_scikit_image_also_for_colours_out_of_gamut():
     )
     lab = torch.stack(torch.meshgrid(*axes, indexing="ij")).flatten(2)
     expected = skcolor.lab2rgb(channels_last(lab))
-    assert np.abs(channels_last(rgb_from_lab(lab)) - expected).max() < 5e-5
+    assert np.abs(channels_last(pixels_from_lab(lab)) / 2 + 0.5 - expected).max() < 5e-5
 
 
 @pytest.mark.filterwarnings("ignore:Conversion from CIE-LAB")
@@ -82,7 +82,7 @@ def test_a_flat_frame_becomes_the_reference_mean_and_does_not_explode(level):
 def test_one_pixel_one_level_off_is_no_flat_frame():
     frame = torch.full((3, 480, 832), 0.5)
     frame[:, 0, 0] = 128 / 255
-    lab = lab_from_rgb(frame.flatten(1))
+    lab = lab_from_pixels(frame.flatten(1) * 2 - 1)
     assert color._centre(lab)[1][0] > 2 * color.FLAT_STD
 
 
@@ -106,9 +106,9 @@ def test_pictures_larger_than_a_tile_are_one_picture(monkeypatch):
 def test_a_matched_frame_has_the_statistics_of_a_reference_of_another_size():
     frames, reference = pictures(2, spread=0.1), pictures(1, 30, 14, seed=1, spread=0.05)[:, 0]
     matched = ColorAnchor(reference).apply(frames)
-    wanted = color._centre(lab_from_rgb(reference.flatten(1) / 2 + 0.5))
+    wanted = color._centre(lab_from_pixels(reference.flatten(1)))
     for index in range(2):
-        found = color._centre(lab_from_rgb(matched[:, index].flatten(1) / 2 + 0.5))
+        found = color._centre(lab_from_pixels(matched[:, index].flatten(1)))
         torch.testing.assert_close(found, wanted, atol=0.02, rtol=2e-3)
 
 
