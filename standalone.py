@@ -17,17 +17,10 @@ from .models.adapter import AudioAdapter, AudioPass
 from .models.routing import SpeakerRouting
 from .models.wan import Contexts, WanModel
 from .samplers.conditioning import reference_condition
+from .samplers.guidance import BRANCH_INPUTS
 from .samplers.plan import Chunk
 from .samplers.protocols import VideoCodec
 from .samplers.teacache import TeaCache
-
-BRANCH_INPUTS = {
-    "full": ("prompt", True),
-    "audio_only": ("negative", True),
-    "text_only": ("prompt", False),
-    "unconditional": ("negative", False),
-}
-"""Which text a guidance branch reads, and whether it hears the voice."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +28,7 @@ class ChunkConditions:
     """What the networks read for one chunk.
 
     Attributes:
-        contexts: Embedded text and image tokens by text name (``prompt``, ``negative``).
+        contexts: Embedded text and image tokens per prompt (``positive``, ``negative``).
         concat: Mask and reference latent ``[1, 20, T, H, W]``.
         voice: Audio tokens of the speakers ``[1, S, T, A, C]``.
         silence: Audio tokens of zero features, one speaker.
@@ -63,7 +56,7 @@ class WanConditioner:
         model: The transformer.
         adapter: The audio adapter.
         codec: The VAE.
-        texts: Text encoder output ``[M, text_dim]`` for ``prompt`` and, with text guidance,
+        texts: Text encoder output ``[M, text_dim]`` for ``positive`` and, with text guidance,
             ``negative``.
         voices: Audio features per speaker.
         image_tokens: CLIP vision tokens ``[1, 257, image_dim]`` of a reference frame, or None for a
@@ -95,7 +88,7 @@ class WanConditioner:
         if seen is None or seen[0] is not reference or seen[1] != chunk.frames:
             self._look_at(reference, chunk.frames)
         windows = torch.cat([self.windows(voice, chunk) for voice in self.voices])
-        windows = windows.to(self._concat.device)
+        windows = windows.to(self._concat.device, self.adapter.audio_proj.proj1.weight.dtype)
         return ChunkConditions(
             contexts=self._contexts,
             concat=self._concat,
@@ -120,7 +113,7 @@ class WanPredictor:
         model: The transformer.
         adapter: The audio adapter.
         routing: Where the speakers stand, for two and more.
-        strength: Factor on what the audio adds.
+        strength: Factor on what the audio adds, one per speaker; None is 1.
         cache: TeaCache, or None to run every block at every step.
     """
 
@@ -130,7 +123,7 @@ class WanPredictor:
         adapter: AudioAdapter,
         *,
         routing: SpeakerRouting | None = None,
-        strength: float = 1.0,
+        strength: Tensor | None = None,
         cache: TeaCache | None = None,
     ):
         self.model, self.adapter, self.routing = model, adapter, routing
@@ -155,7 +148,7 @@ class WanPredictor:
             conditions.voice if hears else conditions.silence,
             self.model.config.heads,
             self.routing if hears else None,
-            self.strength,
+            self.strength if hears else None,
         )
         velocity = self.model(
             latents[None],

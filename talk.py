@@ -27,15 +27,12 @@ from .samplers.guidance import TalkGuidance
 from .samplers.noise import chunk_noise
 from .samplers.plan import CHUNK_FRAMES, CONTEXT_FRAMES, Chunk, plan_chunks
 from .samplers.protocols import ChunkCallback
-from .samplers.schedule import flow_sigmas
+from .samplers.schedule import default_shift, flow_sigmas
 from .samplers.streaming import stream_clip
 from .standalone import WanConditioner, WanPredictor
 from .video.color import ColorAnchor
 from .video.sink import VideoSink
 from .video.sound import Sound
-
-SMALL_CLIP_PIXELS = 500_000
-SMALL_SHIFT, LARGE_SHIFT = 7.0, 11.0
 
 
 @dataclass(frozen=True)
@@ -153,7 +150,7 @@ def render_talk(
         networks.base,
         networks.adapter,
         networks.vae,
-        texts={"prompt": torch.zeros(0, networks.base.config.text_dim, device=device)},
+        texts={"positive": torch.zeros(0, networks.base.config.text_dim, device=device)},
         voices=[voice_features(job.voice, networks)],
     )
     shape = latent_shape(job, networks)
@@ -189,8 +186,3 @@ def latent_shape(job: TalkJob, networks: Networks) -> tuple[int, int, int, int]:
     latents = latent_frames(job.settings.chunk_frames)
     channels = networks.vae.config.latent_channels
     return channels, latents, height // SPATIAL_STRIDE, width // SPATIAL_STRIDE
-
-
-def default_shift(size: tuple[int, int]) -> float:
-    """Shift for a clip of ``(height, width)``: the published values for 480p and 720p."""
-    return SMALL_SHIFT if size[0] * size[1] <= SMALL_CLIP_PIXELS else LARGE_SHIFT

@@ -26,9 +26,15 @@ def integrated_loudness(samples: np.ndarray) -> float | None:
         ``-inf`` for silence, None for sound shorter than one gating block of 0.4 s.
 
     Raises:
-        InputError: NaN or infinite samples.
+        InputError: NaN or infinite samples, or pyloudnorm is not installed.
     """
-    import pyloudnorm
+    try:
+        import pyloudnorm
+    except ImportError as error:
+        raise InputError(
+            "levelling the voice needs the package pyloudnorm, which is not installed: run "
+            "`pip install pyloudnorm` in ComfyUI's environment, or switch normalize_loudness off."
+        ) from error
 
     if not np.isfinite(samples).all():
         raise InputError(

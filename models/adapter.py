@@ -3,7 +3,8 @@
 ``AudioAdapter`` holds the published keys (``audio_proj.*``, ``blocks.N.audio_cross_attn.*``,
 ``blocks.N.norm_x.*``). ``AudioPass`` is one forward pass of a transformer with audio in it: the
 transformer calls ``after_self_attention`` and ``after_cross_attention`` at every block and needs to
-know nothing else. Neither knows which transformer it is.
+know nothing else. Neither knows which transformer it is, nor who owns its memory: the kinds of
+layers and the attention function come from outside (``Toolkit``), torch's by default.
 
 Letters: B batch, S speakers, F pixel frames, T latent frames, N tokens per latent frame,
 L = T * N tokens, D width, A audio tokens per latent frame and speaker.
@@ -11,7 +12,9 @@ L = T * N tokens, D width, A audio tokens per latent frame and speaker.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -20,10 +23,33 @@ from torch import Tensor, nn
 from ..frames import TEMPORAL_STRIDE
 from .attention import attention
 from .configs import AdapterConfig
-from .routing import KEY_POSITIONS, SpeakerRouting, rotate_by_position
+from .routing import KEY_POSITIONS, SpeakerRouting, rotate_by_position, strength_at
 
 HALF_WINDOW = 2
 """Audio frames on either side of the middle one in an audio window."""
+
+
+HOST_KEY = "endless_talk"
+"""Under which a host finds our hooks, our additional model and the audio of a call."""
+
+AUDIO, MASKS, STRENGTH = f"{HOST_KEY}_audio", f"{HOST_KEY}_masks", f"{HOST_KEY}_strength"
+"""Names of what a host's conditioning carries to a call: audio windows
+``[B, S, F, 5, layers, channels]``, the speakers' token masks ``[B, S + 1, N]`` (two speakers and
+more), their strengths ``[B, S]``."""
+
+
+@dataclass(frozen=True)
+class Toolkit:
+    """What the adapter is built from.
+
+    Attributes:
+        layers: Where ``Linear`` and ``LayerNorm`` come from; a host passes its own, which cast and
+            offload.
+        attend: As ``attention.attention``.
+    """
+
+    layers: Any = nn
+    attend: Callable[..., Tensor] = attention
 
 
 def group_audio_windows(windows: Tensor) -> tuple[Tensor, Tensor]:
@@ -55,14 +81,15 @@ class AudioProjection(nn.Module):
     Independent of timestep and latent, so it is worth calling once per chunk.
     """
 
-    def __init__(self, config: AdapterConfig):
+    def __init__(self, config: AdapterConfig, toolkit: Toolkit):
         super().__init__()
+        layers = toolkit.layers
         self.tokens, self.token_dim = config.tokens, config.token_dim
-        self.proj1 = nn.Linear(config.first_window * config.feature_size, config.hidden)
-        self.proj1_vf = nn.Linear(config.group_window * config.feature_size, config.hidden)
-        self.proj2 = nn.Linear(config.hidden, config.hidden)
-        self.proj3 = nn.Linear(config.hidden, config.tokens * config.token_dim)
-        self.norm = nn.LayerNorm(config.token_dim, eps=1e-5)
+        self.proj1 = layers.Linear(config.first_window * config.feature_size, config.hidden)
+        self.proj1_vf = layers.Linear(config.group_window * config.feature_size, config.hidden)
+        self.proj2 = layers.Linear(config.hidden, config.hidden)
+        self.proj3 = layers.Linear(config.hidden, config.tokens * config.token_dim)
+        self.norm = layers.LayerNorm(config.token_dim, eps=1e-5)
 
     def forward(self, windows: Tensor) -> Tensor:
         """Project ``[S, F, 5, layers, channels]`` audio windows to ``[S, T, A, token_dim]``."""
@@ -70,17 +97,18 @@ class AudioProjection(nn.Module):
         x = torch.cat([self.proj1(first.flatten(2)), self.proj1_vf(later.flatten(2))], dim=1)
         x = self.proj3(F.relu(self.proj2(F.relu(x))))
         x = x.unflatten(-1, (self.tokens, self.token_dim))
-        return layer_norm_float(self.norm, x)
+        return self.norm(x)
 
 
 class AudioCrossAttention(nn.Module):
     """Each latent frame attends to its own audio tokens; no norms on q and k."""
 
-    def __init__(self, config: AdapterConfig):
+    def __init__(self, config: AdapterConfig, toolkit: Toolkit):
         super().__init__()
-        self.q_linear = nn.Linear(config.dim, config.dim)
-        self.kv_linear = nn.Linear(config.token_dim, 2 * config.dim)
-        self.proj = nn.Linear(config.dim, config.dim)
+        self.attend = toolkit.attend
+        self.q_linear = toolkit.layers.Linear(config.dim, config.dim)
+        self.kv_linear = toolkit.layers.Linear(config.token_dim, 2 * config.dim)
+        self.proj = toolkit.layers.Linear(config.dim, config.dim)
 
     def forward(self, x: Tensor, tokens: Tensor, heads: int, positions: Tensor | None) -> Tensor:
         """Attend.
@@ -105,34 +133,42 @@ class AudioCrossAttention(nn.Module):
         q = q.unflatten(1, (latents, -1)).flatten(0, 1)
         k = k.transpose(1, 2).flatten(2, 3).flatten(0, 1)
         v = v.transpose(1, 2).flatten(2, 3).flatten(0, 1)
-        out = attention(q, k, v, exact=True)
+        out = self.attend(q, k, v, exact=True)
         return self.proj(out.unflatten(0, (batch, latents)).flatten(1, 2))
 
 
 class AdapterBlock(nn.Module):
     """What the adapter adds to one block of the base."""
 
-    def __init__(self, config: AdapterConfig):
+    def __init__(self, config: AdapterConfig, toolkit: Toolkit):
         super().__init__()
-        self.norm_x = nn.LayerNorm(config.dim, eps=1e-6)
-        self.audio_cross_attn = AudioCrossAttention(config)
+        self.norm_x = toolkit.layers.LayerNorm(config.dim, eps=1e-6)
+        self.audio_cross_attn = AudioCrossAttention(config, toolkit)
 
 
 class AudioAdapter(nn.Module):
     """The adapter's weights under their published names.
 
+    Args:
+        config: Its sizes.
+        toolkit: What it is built from.
+
     Source: InfiniteTalk, ``AudioProjModel`` and ``SingleStreamMutiAttention``.
     """
 
-    def __init__(self, config: AdapterConfig):
+    def __init__(self, config: AdapterConfig, toolkit: Toolkit | None = None):
         super().__init__()
+        toolkit = toolkit or Toolkit()
         self.config = config
-        self.audio_proj = AudioProjection(config)
-        self.blocks = nn.ModuleList(AdapterBlock(config) for _ in range(config.layers))
+        self.audio_proj = AudioProjection(config, toolkit)
+        self.blocks = nn.ModuleList(AdapterBlock(config, toolkit) for _ in range(config.layers))
 
     def project(self, windows: Tensor) -> Tensor:
-        """Audio windows of every speaker ``[S, F, 5, layers, channels]`` to ``[1, S, T, A, C]``."""
-        return self.audio_proj(windows.to(self.audio_proj.proj1.weight.dtype)).unsqueeze(0)
+        """Audio windows of every speaker ``[S, F, 5, layers, channels]`` to ``[1, S, T, A, C]``.
+
+        The windows come in the type the projection computes in.
+        """
+        return self.audio_proj(windows).unsqueeze(0)
 
 
 @dataclass
@@ -144,14 +180,15 @@ class AudioPass:
         tokens: Audio tokens ``[B, S, T, A, token_dim]``.
         heads: Attention heads of the base.
         routing: Who stands where, for two speakers and more; None for one.
-        strength: Factor on what audio adds; 1 as published.
+        strength: Factor on what audio adds, one per speaker; None is 1, as published. A token
+            takes its speaker's, the background is left alone.
     """
 
     adapter: AudioAdapter
     tokens: Tensor
     heads: int
     routing: SpeakerRouting | None = None
-    strength: float = 1.0
+    strength: Tensor | None = None
 
     def __post_init__(self):
         self._positions: Tensor | None = None
@@ -169,13 +206,15 @@ class AudioPass:
         """
         block = self.adapter.blocks[index]
         assert isinstance(block, AdapterBlock)
-        normed = layer_norm_float(block.norm_x, x)
-        out = block.audio_cross_attn(normed, self.tokens.to(x.dtype), self.heads, self._positions)
-        return x + self.strength * out
+        tokens = self.tokens.to(x.dtype)
+        out = block.audio_cross_attn(block.norm_x(x), tokens, self.heads, self._positions)
+        return x + self._weigh(out)
 
-
-def layer_norm_float(norm: nn.LayerNorm, x: Tensor) -> Tensor:
-    """Layer norm in float32 whatever the stream's dtype, rounded back to it."""
-    weight = None if norm.weight is None else norm.weight.float()
-    bias = None if norm.bias is None else norm.bias.float()
-    return F.layer_norm(x.float(), norm.normalized_shape, weight, bias, norm.eps).to(x.dtype)
+    def _weigh(self, out: Tensor) -> Tensor:
+        """Apply the strengths to what the audio adds, ``[B, L, D]``."""
+        if self.strength is None:
+            return out
+        strength = self.strength.to(out)
+        if self._positions is None:
+            return out * strength[0]
+        return out * strength_at(self._positions, strength)[:, :, None]

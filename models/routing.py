@@ -101,6 +101,23 @@ def speaker_positions(attention_map: Tensor) -> Tensor:
     return torch.cat([placed, background], dim=1).gather(1, owner).squeeze(1)
 
 
+def strength_at(positions: Tensor, strength: Tensor) -> Tensor:
+    """Strength of every token: that of the speaker in whose range it stands, 1 in the background.
+
+    Args:
+        positions: ``[B, L]``.
+        strength: ``[S]``.
+
+    Returns:
+        ``[B, L]`` in the type of ``strength``.
+    """
+    at = torch.ones_like(positions, dtype=strength.dtype)
+    for (low, high), value in zip(RANGES, strength, strict=False):
+        inside = (positions >= low) & (positions <= high) & (positions != BACKGROUND_POSITION)
+        at = torch.where(inside, value, at)
+    return at
+
+
 @dataclass(frozen=True)
 class SpeakerRouting:
     """Routing of one chunk: the masks of its speakers on the token grid.

@@ -19,7 +19,6 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from .adapter import layer_norm_float
 from .attention import attention
 from .configs import WanConfig
 
@@ -305,6 +304,13 @@ def linear_float(layers: nn.Sequential, x: Tensor) -> Tensor:
         else:
             x = layer(x)
     return x
+
+
+def layer_norm_float(norm: nn.LayerNorm, x: Tensor) -> Tensor:
+    """Layer norm in float32 whatever the stream's dtype, rounded back to it."""
+    weight = None if norm.weight is None else norm.weight.float()
+    bias = None if norm.bias is None else norm.bias.float()
+    return F.layer_norm(x.float(), norm.normalized_shape, weight, bias, norm.eps).to(x.dtype)
 
 
 def modulate(norm: nn.LayerNorm, x: Tensor, *, shift: Tensor, scale: Tensor) -> Tensor:

@@ -16,11 +16,27 @@ CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
-def clip_pixels(frame: Tensor) -> Tensor:
-    """Squash a reference frame to the encoder's square and normalise it.
+def clip_square(frame: Tensor) -> Tensor:
+    """Squash a reference frame to the encoder's square.
 
     The whole frame is kept and its proportions are not: bicubic straight to 224x224, without
-    antialiasing, overshoot past [0, 1] left in. The networks were trained on features of that.
+    antialiasing, overshoot past [-1, 1] left in. The networks were trained on features of that.
+
+    Args:
+        frame: ``[3, H, W]`` in [-1, 1].
+
+    Returns:
+        ``[1, 3, 224, 224]``.
+
+    Source: Wan 2.1, ``CLIPModel.visual``.
+    """
+    return F.interpolate(
+        frame[None], size=(CLIP_SIZE, CLIP_SIZE), mode="bicubic", align_corners=False
+    )
+
+
+def clip_pixels(frame: Tensor) -> Tensor:
+    """What the encoder's first layer sees of a reference frame: squashed and normalised.
 
     Args:
         frame: ``[3, H, W]`` in [-1, 1].
@@ -30,9 +46,7 @@ def clip_pixels(frame: Tensor) -> Tensor:
 
     Source: Wan 2.1, ``CLIPModel.visual``.
     """
-    square = F.interpolate(
-        frame[None], size=(CLIP_SIZE, CLIP_SIZE), mode="bicubic", align_corners=False
-    )
+    square = clip_square(frame)
     mean = torch.tensor(CLIP_MEAN, dtype=square.dtype, device=square.device).view(1, 3, 1, 1)
     std = torch.tensor(CLIP_STD, dtype=square.dtype, device=square.device).view(1, 3, 1, 1)
     return (square * 0.5 + 0.5 - mean) / std

@@ -6,12 +6,19 @@ answer. Long source videos are read elsewhere.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..crop import CropBox, crop_box, size_text
 from ..errors import InputError
-from .pictures import fit_picture
+from .pictures import SMALLEST_PICTURE, fit_picture
+
+CLIP_TOKENS = (257, 1280)
+"""Image tokens and their width that Wan 2.1 was trained with (CLIP ViT-H, one before the last
+layer)."""
 
 
 class StillReference:
@@ -81,3 +88,87 @@ class FramesReference:
         if index != self._latest[0]:
             self._latest = (index, fit_picture(self._frames[index], self._size))
         return self._latest[1]
+
+
+@dataclass(frozen=True, eq=False)
+class PictureReference:
+    """A still picture as reference, with all a sampler asks of it.
+
+    Attributes:
+        source: The reference frame of every chunk.
+        size: ``(height, width)`` of the clip.
+        box: How the picture was resized and cut; regions drawn on it go the same way.
+        image_tokens: CLIP vision tokens of the fitted picture ``[1, 257, 1280]``, or None.
+    """
+
+    source: StillReference
+    size: tuple[int, int]
+    box: CropBox
+    image_tokens: Tensor | None = None
+
+    def __post_init__(self):
+        tokens = self.image_tokens
+        if tokens is not None and tuple(tokens.shape) != (1, *CLIP_TOKENS):
+            raise InputError(
+                f"The CLIP vision model gives {list(tokens.shape)} image tokens; Wan 2.1 expects "
+                f"{[1, *CLIP_TOKENS]}: load clip_vision_h.safetensors."
+            )
+
+    @property
+    def summary(self) -> str:
+        """One line for the user: the sizes, and how much is cut off."""
+        height, width = self.box.resized_size
+        cut = 1 - self.size[0] * self.size[1] / (height * width)
+        return f"{size_text(self.box.source_size)} to {size_text(self.size)}, {cut:.1%} cut off"
+
+
+def reference_of(picture: np.ndarray, size: tuple[int, int]) -> PictureReference:
+    """A still picture as reference, without image tokens.
+
+    Args:
+        picture: uint8 RGB ``[H, W, 3]``.
+        size: ``(height, width)`` of the clip.
+    """
+    box = crop_box((picture.shape[0], picture.shape[1]), size)
+    return PictureReference(StillReference(picture, size), size, box)
+
+
+def picture_of(image: Tensor) -> np.ndarray:
+    """The one picture of a batch in memory as uint8 RGB, transparent parts white as in files.
+
+    Args:
+        image: ``[1, H, W, C]`` in 0..1, of 3 or 4 channels.
+
+    Raises:
+        InputError: Several pictures, other channels, too small, or values that are not finite.
+    """
+    if image.ndim != 4 or image.shape[0] != 1:
+        raise InputError(
+            f"The image is a batch of {image.shape[0]} pictures; expected one. Choose one with "
+            "Get Image from Batch."
+        )
+    height, width, channels = image.shape[1:]
+    if channels not in (3, 4):
+        raise InputError(f"The image has {channels} channels; expected RGB, or RGB with alpha.")
+    if min(height, width) < SMALLEST_PICTURE:
+        raise InputError(
+            f"The image is {size_text((height, width))} pixels; expected at least "
+            f"{SMALLEST_PICTURE}x{SMALLEST_PICTURE}, and some hundred per side for a talking face."
+        )
+    pixels = image[0].detach().to("cpu", torch.float32)
+    if not pixels.isfinite().all():
+        raise InputError("The image has NaN or infinite values; load it again.")
+    if channels == 4:
+        alpha = pixels[..., 3:].clamp(0, 1)
+        pixels = pixels[..., :3] * alpha + (1 - alpha)
+    return (pixels.clamp(0, 1) * 255).round().to(torch.uint8).numpy()
+
+
+def image_of(frame: Tensor) -> Tensor:
+    """A reference frame ``[3, H, W]`` in [-1, 1] as a batch of one picture ``[1, H, W, 3]``."""
+    return (frame.permute(1, 2, 0)[None] + 1) / 2
+
+
+def image_of_pixels(pixels: np.ndarray) -> Tensor:
+    """A uint8 picture ``[H, W, 3]`` as a batch of one in 0..1, ``[1, H, W, 3]``."""
+    return torch.from_numpy(pixels)[None].float() / 255

@@ -25,6 +25,14 @@ from torch import Tensor
 BRANCHES = ("full", "audio_only", "text_only", "unconditional")
 """Every prediction there is, in the order in which they are evaluated."""
 
+BRANCH_INPUTS = {
+    "full": ("positive", True),
+    "audio_only": ("negative", True),
+    "text_only": ("positive", False),
+    "unconditional": ("negative", False),
+}
+"""Which prompt a branch reads, and whether it hears the voices."""
+
 NEGATIVE_PROMPT = (
     "bright tones, overexposed, static, blurred details, subtitles, style, works, paintings, "
     "images, static, overall gray, worst quality, low quality, JPEG compression residue, ugly, "

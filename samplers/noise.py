@@ -11,6 +11,12 @@ import torch
 from torch import Tensor
 
 
+def chunk_seed(seed: int, index: int) -> int:
+    """Seed of chunk ``index`` of a clip, 0 to 2**63 - 1."""
+    digest = hashlib.sha256(f"{seed}:{index}".encode()).digest()
+    return int.from_bytes(digest[:8], "little") >> 1
+
+
 def chunk_noise(seed: int, index: int, shape: tuple[int, ...]) -> Tensor:
     """Standard normal noise of chunk ``index``, float32 on the CPU.
 
@@ -22,6 +28,5 @@ def chunk_noise(seed: int, index: int, shape: tuple[int, ...]) -> Tensor:
     Differs: upstream draws all chunks from one generator, so the noise of a chunk depends on the
     steps of those before it.
     """
-    digest = hashlib.sha256(f"{seed}:{index}".encode()).digest()
-    generator = torch.Generator("cpu").manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+    generator = torch.Generator("cpu").manual_seed(chunk_seed(seed, index))
     return torch.randn(shape, generator=generator)

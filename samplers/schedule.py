@@ -41,6 +41,16 @@ PRESETS = {
 MagicInfinite's distilled 4 steps; 4 and 6 steps as step-distillation LoRAs are commonly run."""
 
 
+SMALL_CLIP_PIXELS = 500_000
+"""Up to so many pixels per frame a clip gets the shift of 480p."""
+
+
+def default_shift(size: tuple[int, int]) -> float:
+    """Shift for a clip of ``(height, width)``: the published values for 480p and 720p."""
+    small = size[0] * size[1] <= SMALL_CLIP_PIXELS
+    return PRESETS["InfiniteTalk 480p" if small else "InfiniteTalk 720p"].shift
+
+
 def shift_sigma(sigma: Tensor, shift: float) -> Tensor:
     """Move a schedule towards noise: ``s σ / (1 + (s - 1) σ)``; 0 and 1 stay."""
     return shift * sigma / (1 + (shift - 1) * sigma)
@@ -65,6 +75,23 @@ def flow_sigmas(steps: int, shift: float) -> Tensor:
     timesteps = torch.linspace(TIMESTEPS, 1, steps, dtype=torch.float32).double()
     sigmas = shift_sigma(timesteps / TIMESTEPS, shift)
     return torch.cat([sigmas, sigmas.new_zeros(1)]).float()
+
+
+def sigmas_from(sigmas: Tensor, start: float) -> Tensor:
+    """The part of a schedule from a noise level on, which becomes its first sigma.
+
+    Args:
+        sigmas: ``[steps + 1]``, descending to 0.
+        start: Above 0 and at most 1; 1 is the whole schedule.
+
+    Raises:
+        InputError: ``start`` is out of range.
+    """
+    if not 0 < start <= 1:
+        raise InputError(f"start is {start}; it must be above 0 and at most 1, the whole schedule.")
+    if start >= sigmas[0]:
+        return sigmas
+    return torch.cat([sigmas.new_tensor([start]), sigmas[sigmas < start]])
 
 
 def add_noise(data: Tensor, noise: Tensor, sigma: float | Tensor) -> Tensor:

@@ -61,15 +61,17 @@ def stream_clip(
         latents = denoiser.denoise(
             noise(chunk.index), conditions, sigmas, held=held, callback=report
         )
-        blocks = codec.decode(latents)
-        if color is not None:
-            blocks = map(color.apply, blocks)
-        context = stitch(blocks, chunk, following, sink)
+        match = None if color is None else color.apply
+        context = stitch(codec.decode(latents), chunk, following, sink, match)
         sink.commit({} if context is None else {"context_frames": context})
 
 
 def stitch(
-    blocks: Iterable[Tensor], chunk: Chunk, following: Chunk | None, sink: FrameSink
+    blocks: Iterable[Tensor],
+    chunk: Chunk,
+    following: Chunk | None,
+    sink: FrameSink,
+    match: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor | None:
     """Append a chunk's new frames to the clip; return the frames the next chunk starts from.
 
@@ -79,23 +81,30 @@ def stitch(
         chunk: The chunk.
         following: The next chunk, or None after the last.
         sink: Takes the new frames.
+        match: Applied to frames that are used, and to no others.
 
     Returns:
         ``[3, context_frames, H, W]``, or None after the last chunk.
     """
     first, stop = chunk.context_frames, chunk.context_frames + chunk.kept_frames
     context_first = chunk.frames if following is None else following.start_frame - chunk.start_frame
-    needed = stop if following is None else chunk.frames
+    used_first = min(first, context_first)
+    used_stop = stop if following is None else chunk.frames
     context: list[Tensor] = []
-    done = 0
+    end = 0
     for block in blocks:
-        new = block[:, max(0, first - done) : max(0, stop - done)]
+        start, end = end, end + block.shape[1]
+        if end <= used_first:
+            continue
+        begin = max(start, used_first)
+        used = block[:, begin - start :]
+        used = used if match is None else match(used)
+        new = used[:, max(0, first - begin) : max(0, stop - begin)]
         if new.shape[1]:
             sink.append(new)
-        if done + block.shape[1] > context_first:
-            context.append(block[:, max(0, context_first - done) :])
-        done += block.shape[1]
-        if done >= needed:
+        if end > context_first:
+            context.append(used[:, max(0, context_first - begin) :])
+        if end >= used_stop:
             break
     return torch.cat(context, dim=1) if context else None
 

@@ -136,7 +136,7 @@ class PublishedStream:
             self.adapter,
             self.codec,
             texts={
-                "prompt": self.case.tensors["in.context"],
+                "positive": self.case.tensors["in.context"],
                 "negative": self.case.tensors["in.context_null"],
             },
             voices=[TensorFeatures(track) for track in self.tracks],

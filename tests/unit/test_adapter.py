@@ -134,6 +134,26 @@ def test_one_speaker_computes_no_map(monkeypatch):
     assert audio.after_cross_attention(0, tiny.normal(1, 18, 48)).shape == (1, 18, 48)
 
 
+def test_a_speaker_of_strength_zero_leaves_its_tokens_alone():
+    adapter = tiny.adapter()
+    tokens = adapter.project(tiny.normal(2, 9, 5, tiny.LAYERS, tiny.CHANNELS))
+    half = torch.zeros(3, 6)
+    half[0, :3], half[1, 3:] = 1, 1
+    q = tiny.normal(1, 18, 2, 24)
+    x = tiny.normal(1, 18, 48)
+    routing = SpeakerRouting(half)
+    plain = AudioPass(adapter, tokens, heads=2, routing=routing)
+    muted = AudioPass(adapter, tokens, heads=2, routing=routing, strength=torch.tensor([0.0, 2.0]))
+    for audio in (plain, muted):
+        audio.after_self_attention(q, q)
+    first = plain._positions[0] <= 4
+    added = plain.after_cross_attention(0, x) - x
+    weighed = muted.after_cross_attention(0, x) - x
+    assert first.any() and not first.all()
+    assert (weighed[0, first] == 0).all()
+    torch.testing.assert_close(weighed[0, ~first], 2 * added[0, ~first], atol=1e-5, rtol=1e-4)
+
+
 def test_tokens_stand_in_the_range_of_the_speaker_they_look_at():
     adapter = tiny.adapter()
     windows = tiny.normal(2, 9, 5, tiny.LAYERS, tiny.CHANNELS)

@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "model_loaders": LEAVES | {"models"},
     "bridge": LEAVES | {"samplers", "models"},
     "nodes": INNER | {"model_loaders", "bridge"},
-    "extension": {"nodes", "errors"},
+    "extension": {"nodes", "model_loaders", "errors"},
 }
 HOST = {"comfy", "comfy_api", "comfy_extras", "comfy_execution", "folder_paths", "nodes", "server"}
 MAY_IMPORT_HOST = {"nodes", "model_loaders", "bridge", "extension"}

@@ -132,6 +132,22 @@ def test_colour_is_matched_before_the_context_is_cut():
     assert held[0, 0, 0, 0] == 1008
 
 
+def test_colour_is_matched_on_no_frame_that_is_thrown_away():
+    class Count:
+        frames = 0
+
+        def apply(self, frames):
+            self.frames += frames.shape[1]
+            return frames
+
+    count = Count()
+    plan, parts = run(180, frames=81, context=9, color=count)
+    assert parts["sink"].frames == list(range(180))
+    assert [chunk.kept_frames for chunk in plan] == [81, 72, 27]
+    decoded = 81 + 72 + 28  # the last chunk is cut within a block
+    assert count.frames == decoded
+
+
 def test_the_callback_hears_every_step_and_may_stop_the_loop():
     heard = []
 

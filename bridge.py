@@ -1,0 +1,331 @@
+"""ComfyUI behind the samplers' protocols: its VAE, its samplers, its progress and its cancel.
+
+The streaming loop runs here as it does on the command line. What the host owns stays the host's:
+MODEL, VAE and conditioning come in as they are, and every call of the network goes through the
+host's sampling with whatever other nodes have hooked into it.
+
+Letters: C latent channels, T latent frames, F pixel frames, S speakers.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import comfy.clip_vision
+import comfy.conds
+import comfy.model_management
+import comfy.patcher_extension
+import comfy.samplers
+import comfy.utils
+import node_helpers
+import torch
+from comfy.context_windows import IndexListCallbacks
+from torch import Tensor
+
+from .frames import TEMPORAL_STRIDE
+from .models.adapter import AUDIO, HOST_KEY, MASKS, STRENGTH
+from .samplers.conditioning import reference_condition
+from .samplers.denoise import hold
+from .samplers.guidance import BRANCH_INPUTS, Guidance
+from .samplers.noise import chunk_seed
+from .samplers.plan import Chunk
+from .samplers.protocols import StepCallback
+
+MASK_CHANNELS = TEMPORAL_STRIDE
+"""Of the 20 conditioning channels, those of the mask; the rest is the reference latent."""
+
+DECODED_BLOCK = 8
+"""Frames handed on at once, between two looks at the cancel button."""
+
+UNHEARD_OPTIONS = {
+    "sampler_cfg_function": "a CFG function (such as RescaleCFG)",
+    "sampler_pre_cfg_function": "a pre-CFG function",
+    "sampler_calc_cond_batch_function": "a replacement of the guidance call",
+}
+"""Hooks of other nodes that have no place in guidance along two directions."""
+
+_log = logging.getLogger(__name__)
+
+
+class HostCodec:
+    """The host's VAE as a ``VideoCodec``; latents are normalised as the network sees them."""
+
+    def __init__(self, vae: Any, latent_format: Any):
+        self.vae, self.latent_format = vae, latent_format
+
+    def encode(self, frames: Tensor) -> Tensor:
+        """Encode ``[3, F, H, W]`` in [-1, 1] to ``[C, T, H/8, W/8]`` on the CPU."""
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        pixels = frames.movedim(0, -1).mul(0.5).add(0.5)
+        raw = self.vae.encode(pixels).float()
+        return self.latent_format.process_in(raw)[0]
+
+    def decode(self, latents: Tensor) -> Iterator[Tensor]:
+        """Decode ``[C, T, H/8, W/8]`` to blocks ``[3, f, H, W]`` in [-1, 1]."""
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        pixels = self.vae.decode(self.latent_format.process_out(latents[None]))
+        for block in pixels.flatten(0, 1).split(DECODED_BLOCK):
+            comfy.model_management.throw_exception_if_processing_interrupted()
+            yield block.float().movedim(-1, 0).mul(2).sub(1)
+
+
+@dataclass(frozen=True)
+class HostConditions:
+    """What the host's sampling reads for one chunk.
+
+    Attributes:
+        branches: The host's CONDITIONING per guidance branch.
+        seed: For samplers that draw noise of their own.
+    """
+
+    branches: Mapping[str, list[Any]]
+    seed: int
+
+
+class HostConditioner:
+    """Conditions of a chunk: the user's prompts with reference, CLIP tokens and audio added.
+
+    Args:
+        codec: The VAE.
+        prompts: CONDITIONING by name, ``positive`` and where needed ``negative``.
+        names: Guidance branches that may be asked for.
+        windows: Audio windows of all speakers for a chunk, ``[S, F, 5, layers, channels]``.
+        masks: Speakers' token masks ``[S + 1, N]``, or None for one speaker.
+        strength: ``[S]``.
+        image_tokens: CLIP vision tokens ``[1, 257, 1280]`` or None.
+        seed: The clip's seed.
+    """
+
+    def __init__(
+        self,
+        codec: HostCodec,
+        prompts: Mapping[str, list[Any]],
+        names: Sequence[str],
+        *,
+        windows: Callable[[Chunk], Tensor],
+        masks: Tensor | None,
+        strength: Tensor,
+        image_tokens: Tensor | None,
+        seed: int,
+    ):
+        self.codec, self.prompts, self.names = codec, prompts, names
+        self.windows, self.masks, self.strength = windows, masks, strength
+        self.image_tokens, self.seed = image_tokens, seed
+        self._seen: tuple[Tensor, int] | None = None
+        self._picture: dict[str, Any] = {}
+
+    def conditions(self, chunk: Chunk, reference: Tensor) -> HostConditions:
+        """Conditions of a chunk with its reference frame ``[3, H, W]``."""
+        seen = self._seen
+        if seen is None or seen[0] is not reference or seen[1] != chunk.frames:
+            self._picture = self._look_at(reference, chunk.frames)
+            self._seen = (reference, chunk.frames)
+        windows = self.windows(chunk)
+        voice = self._hearing(windows, self.masks, self.strength)
+        silence = self._hearing(torch.zeros_like(windows[:1]), None, torch.ones(1))
+        branches = {}
+        for name in self.names:
+            prompt, hears = BRANCH_INPUTS[name]
+            values = {**self._picture, "model_conds": voice if hears else silence}
+            branches[name] = node_helpers.conditioning_set_values(self.prompts[prompt], values)
+        return HostConditions(branches, chunk_seed(self.seed, chunk.index))
+
+    def _look_at(self, reference: Tensor, frames: int) -> dict[str, Any]:
+        """What depends on the reference frame alone, in the host's words."""
+        condition = reference_condition(self.codec, reference, frames)[None]
+        mask, latent = condition[:, :MASK_CHANNELS], condition[:, MASK_CHANNELS:]
+        picture: dict[str, Any] = {
+            "concat_latent_image": self.codec.latent_format.process_out(latent),
+            "concat_mask": 1.0 - mask,  # the host's 0 is what is known
+        }
+        if self.image_tokens is not None:
+            output = comfy.clip_vision.Output()
+            output.penultimate_hidden_states = self.image_tokens
+            picture["clip_vision_output"] = output
+        return picture
+
+    @staticmethod
+    def _hearing(windows: Tensor, masks: Tensor | None, strength: Tensor) -> dict[str, Any]:
+        heard = {AUDIO: windows[None], STRENGTH: strength[None]}
+        if masks is not None:
+            heard[MASKS] = masks[None]
+        return {name: comfy.conds.CONDRegular(tensor) for name, tensor in heard.items()}
+
+
+class TalkGuider(comfy.samplers.CFGGuider):
+    """The host's guider with our guidance rule and a context that stays clean.
+
+    The context is written over the input of every evaluation and over the guided estimate that goes
+    back to the sampler. Windows of a host context handler are cut from that same input, so each of
+    them holds exactly the context frames that lie in it.
+    """
+
+    def __init__(self, model: Any, guidance: Guidance, held: Tensor):
+        super().__init__(model)
+        self.guidance, self.held = guidance, held
+
+    def predict_noise(
+        self,
+        x: Tensor,
+        timestep: Tensor,
+        model_options: dict[str, Any] | None = None,
+        seed: Any = None,
+    ) -> Tensor:
+        """Guided estimate of the clean latents ``[1, C, T, H, W]`` at ``timestep`` (a sigma)."""
+        options = model_options or {}
+        held = self.held.to(x)
+        x = hold_batch(x.clone(), held)
+        sigma = float(timestep.flatten()[0])
+        names = [*self.guidance.branches(sigma)]
+        conds = [self.conds[name] for name in names]
+        estimates = comfy.samplers.calc_cond_batch(self.inner_model, conds, x, timestep, options)
+        denoised = estimates[0]
+        if len(names) > 1:
+            velocities = {
+                name: (x - estimate)[0] / sigma
+                for name, estimate in zip(names, estimates, strict=True)
+            }
+            denoised = x - sigma * self.guidance.combine(velocities, sigma)[None]
+        denoised = self._after_guidance(denoised, estimates, x, timestep, options)
+        return hold_batch(denoised, held)
+
+    def _after_guidance(
+        self,
+        denoised: Tensor,
+        estimates: list[Tensor],
+        x: Tensor,
+        timestep: Tensor,
+        options: dict[str, Any],
+    ) -> Tensor:
+        """Run the post-CFG functions of other nodes."""
+        names = [*self.guidance.branches(float(timestep.flatten()[0]))]
+        for function in options.get("sampler_post_cfg_function", []):
+            denoised = function(
+                {
+                    "denoised": denoised,
+                    "cond": self.conds[names[0]],
+                    "uncond": self.conds[names[-1]],
+                    "cond_scale": self.cfg,
+                    "model": self.inner_model,
+                    "cond_denoised": estimates[0],
+                    "uncond_denoised": estimates[-1],
+                    "sigma": timestep,
+                    "model_options": options,
+                    "input": x,
+                }
+            )
+        return denoised
+
+
+def hold_batch(latents: Tensor, held: Tensor) -> Tensor:
+    """Write clean context ``[1, C, Th, H, W]`` over the head of ``[B, C, T, H, W]``, in place."""
+    latents[:, :, : held.shape[2]] = held
+    return latents
+
+
+class HostDenoiser:
+    """The host's sampling as a ``Denoiser``.
+
+    Args:
+        model: A MODEL with the adapter attached.
+        sampler: The host's SAMPLER.
+        guidance: How predictions are combined. A copy is used: what a rule remembers between
+            steps must not stay behind in the host's cache.
+    """
+
+    def __init__(self, model: Any, sampler: Any, guidance: Guidance):
+        self.model = with_audio_windows(model)
+        self.sampler, self.guidance = sampler, copy.deepcopy(guidance)
+        self.latent_format = model.model.latent_format
+
+    def denoise(
+        self,
+        noise: Tensor,
+        conditions: HostConditions,
+        sigmas: Tensor,
+        *,
+        held: Tensor,
+        start: Tensor | None = None,
+        pinned: tuple[Tensor, Tensor] | None = None,
+        callback: StepCallback | None = None,
+    ) -> Tensor:
+        """Denoise one chunk; see ``protocols.Denoiser``. ``pinned`` comes with dubbing."""
+        assert pinned is None
+        self.guidance.begin_chunk()
+        guider = TalkGuider(self.model, self.guidance, held[None])
+        guider.inner_set_conds(dict(conditions.branches))
+
+        def step_done(step: int, denoised: Tensor, _x: Tensor, steps: int) -> None:
+            comfy.model_management.throw_exception_if_processing_interrupted()
+            if callback is not None:
+                callback(step + 1, steps, denoised[0])
+
+        begin = torch.zeros_like(noise) if start is None else self._raw(start)
+        out = guider.sample(
+            noise[None],
+            begin[None],
+            self.sampler,
+            sigmas,
+            callback=step_done,
+            disable_pbar=True,
+            seed=conditions.seed,
+        )
+        latents = self.latent_format.process_in(out.float().cpu())[0]
+        return hold(latents, held.to(latents))
+
+    def _raw(self, latents: Tensor) -> Tensor:
+        return self.latent_format.process_out(latents[None])[0]
+
+
+def with_audio_windows(model: Any) -> Any:
+    """A clone whose host context windows, if it has any, also cut the audio.
+
+    The host's handler object is shared by all clones of a MODEL, so ours is a copy.
+    """
+    handler = model.model_options.get("context_handler")
+    if handler is None:
+        return model
+    clone = model.clone()
+    own = copy.copy(handler)
+    own.callbacks = comfy.patcher_extension.copy_nested_dicts(handler.callbacks)
+    comfy.patcher_extension.add_callback_with_key(
+        IndexListCallbacks.RESIZE_COND_ITEM, HOST_KEY, cut_audio, own.callbacks
+    )
+    clone.model_options["context_handler"] = own
+    return clone
+
+
+def cut_audio(
+    name: str, value: Any, window: Any, _x: Tensor, device: torch.device, _conds: dict[str, Any]
+) -> Any:
+    """Cut our conditioning to a host context window; None leaves a condition to the host.
+
+    Audio counts pixel frames: the window's first latent frame hears its last pixel frame alone, as
+    the first of a chunk does, each later one its four.
+    """
+    if not name.startswith(f"{HOST_KEY}_"):
+        return None
+    if name != AUDIO:
+        return value
+    anchor = getattr(window, "causal_anchor_index", None)
+    latents = [*([] if anchor is None else [anchor]), *window.index_list]
+    frames = [TEMPORAL_STRIDE * latents[0]]
+    for latent in latents[1:]:
+        stop = TEMPORAL_STRIDE * latent + 1
+        frames += range(stop - TEMPORAL_STRIDE, stop)
+    return value._copy_with(value.cond[:, :, frames].to(device))
+
+
+def unheard_hooks(model: Any) -> list[str]:
+    """Hooks of other nodes on a MODEL that cannot run under our guidance, in plain words."""
+    return [words for name, words in UNHEARD_OPTIONS.items() if model.model_options.get(name)]
+
+
+def empty_prompt(model: Any) -> list[Any]:
+    """CONDITIONING of no text: zeros, as the network pads its prompts."""
+    network = model.model.diffusion_model
+    return [[torch.zeros(1, network.text_len, network.text_dim), {}]]

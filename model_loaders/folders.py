@@ -1,0 +1,78 @@
+"""Where weights lie: the host's model folders, and two that other packs made customary.
+
+Knows folder keys and file lists. Which file is meant is `choice`'s business, what a file holds its
+loader's.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import folder_paths
+
+from .choice import AUTO, RULES, choose, order_names
+
+FOLDERS = {
+    "base": ("diffusion_models",),
+    "adapter": ("model_patches", "diffusion_models"),
+    "vae": ("vae",),
+    "wav2vec": ("audio_encoders", "wav2vec2", "transformers"),
+}
+"""Folder keys of the host per kind, searched in this order; ``diffusion_models`` includes
+``unet``."""
+
+_CUSTOMARY = ("wav2vec2", "transformers")
+
+
+def register_folders() -> None:
+    """Make the customary folders known to the host, unless another pack already did."""
+    for key in _CUSTOMARY:
+        folder = str(Path(folder_paths.models_dir) / key)
+        folder_paths.folder_names_and_paths.setdefault(
+            key, ([folder], set(folder_paths.supported_pt_extensions))
+        )
+
+
+def file_list(kind: str) -> list[str]:
+    """Files that a list offers for a kind, likely ones first; subfolders are part of the name."""
+    return order_names(RULES[kind], _names(kind))
+
+
+def find_file(kind: str, name: str) -> Path:
+    """The file that an entry of a list means now; `auto` looks at the folders afresh.
+
+    Raises:
+        FileNotFoundError: The file is gone; names it and the folders that were searched.
+        InputError: `auto` finds no file, or several that are equally good.
+    """
+    chosen = choose(RULES[kind], _names(kind), _folder_text(kind)) if name == AUTO else name
+    for key in FOLDERS[kind]:
+        path = folder_paths.get_full_path(key, chosen)
+        if path is not None:
+            return Path(path)
+    raise FileNotFoundError(
+        f"There is no file {chosen} in {_folder_text(kind)}: put it there, or choose another one "
+        "(R refreshes the lists)."
+    )
+
+
+def describe(kind: str, path: Path) -> str:
+    """A file for the line under a node: its kind, its folder and its name."""
+    return f"{RULES[kind].what}: {path.parent.name}/{path.name}"
+
+
+def file_stamp(kind: str, name: str) -> tuple[str, int, int]:
+    """What changes when a list entry means another file or another content."""
+    path = find_file(kind, name)
+    state = path.stat()
+    return str(path), state.st_size, state.st_mtime_ns
+
+
+def _names(kind: str) -> list[str]:
+    known = folder_paths.folder_names_and_paths
+    keys = [key for key in FOLDERS[kind] if key in known]
+    return [name for key in keys for name in folder_paths.get_filename_list(key)]
+
+
+def _folder_text(kind: str) -> str:
+    return " and ".join(f"models/{key}" for key in FOLDERS[kind])

@@ -1,0 +1,168 @@
+"""Talk Guidance and Talk Sigmas: how strongly, and along which noise levels.
+
+The formulas are the samplers'; these are their settings.
+"""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+from ..samplers.guidance import AdaptiveProjectedGuidance, TalkGuidance
+from ..samplers.schedule import PRESETS, Preset, flow_sigmas, sigmas_from
+from .sockets import Guidance, show_under_node
+
+CATEGORY = "EndlessTalk/sample"
+CUSTOM = "custom"
+
+
+class TalkGuidanceNode(io.ComfyNode):
+    """Scales of the text and of the audio direction."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="EndlessTalkGuidance",
+            display_name="Talk Guidance",
+            category=CATEGORY,
+            description="Guidance along the prompt and along the voice, separately. Without this "
+            "node both are 1: one network call per step, as step LoRAs want it.",
+            search_aliases=["cfg", "audio cfg", "APG", "guidance scale", "InfiniteTalk"],
+            inputs=[
+                io.Float.Input(
+                    "text",
+                    default=5.0,
+                    min=0.0,
+                    max=30.0,
+                    step=0.1,
+                    optional=True,
+                    tooltip="Weight of the prompt against the negative prompt. 5 as published; 1 "
+                    "is none, for step LoRAs, and saves a network call per step.",
+                ),
+                io.Float.Input(
+                    "audio",
+                    default=4.0,
+                    min=0.0,
+                    max=30.0,
+                    step=0.1,
+                    optional=True,
+                    tooltip="Weight of the voice against silence. 4 as published, 3 to 5 follow "
+                    "the voice more closely; 2 with a step LoRA; 1 is none.",
+                ),
+                io.Combo.Input(
+                    "folds",
+                    options=["one rule"],
+                    default="one rule",
+                    optional=True,
+                    tooltip="one rule: the same guidance at every noise level.",
+                ),
+                io.Float.Input(
+                    "switch",
+                    default=0.75,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    optional=True,
+                    tooltip="Noise level at which guidance changes; not used by one rule.",
+                ),
+                io.Boolean.Input(
+                    "apg",
+                    default=False,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Adaptive projected guidance: less oversaturation at high weights, "
+                    "for the same number of network calls.",
+                ),
+            ],
+            outputs=[
+                Guidance.Output("guidance", tooltip="For the sampler."),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        text: float = 5.0,
+        audio: float = 4.0,
+        folds: str = "one rule",
+        switch: float = 0.75,
+        apg: bool = False,
+    ) -> io.NodeOutput:
+        rule = AdaptiveProjectedGuidance if apg else TalkGuidance
+        guidance = rule(text_scale=text, audio_scale=audio)
+        calls = guidance.branches(1.0)
+        show_under_node(
+            cls.hidden.unique_id, f"{len(calls)} network calls per step ({', '.join(calls)})"
+        )
+        return io.NodeOutput(guidance)
+
+
+class TalkSigmas(io.ComfyNode):
+    """The published schedules as SIGMAS."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="EndlessTalkSigmas",
+            display_name="Talk Sigmas",
+            category=CATEGORY,
+            description="Noise levels of a chunk, in the published form. For the sampler's "
+            "'sigmas', where it replaces steps and shift.",
+            search_aliases=["scheduler", "sigmas", "shift", "steps", "InfiniteTalk", "FusionX"],
+            inputs=[
+                io.Combo.Input(
+                    "preset",
+                    options=[*PRESETS, CUSTOM],
+                    default=next(iter(PRESETS)),
+                    optional=True,
+                    tooltip="Steps and shift that belong together. custom: those below.",
+                ),
+                io.Int.Input(
+                    "steps",
+                    default=6,
+                    min=1,
+                    max=200,
+                    optional=True,
+                    tooltip="Denoising steps per chunk; for custom only. 4 to 8 need a step LoRA, "
+                    "40 as published.",
+                ),
+                io.Float.Input(
+                    "shift",
+                    default=7.0,
+                    min=0.1,
+                    max=100.0,
+                    step=0.1,
+                    optional=True,
+                    tooltip="More spends more steps at high noise; for custom only. 7 for 480p, "
+                    "11 for 720p, 2 with an 8-step LoRA.",
+                ),
+                io.Float.Input(
+                    "start",
+                    default=1.0,
+                    min=0.01,
+                    max=1.0,
+                    step=0.01,
+                    optional=True,
+                    tooltip="Noise level to begin at, from 0 to 1. 1 is pure noise and the whole "
+                    "schedule; below 1 steps are left out at its beginning.",
+                ),
+            ],
+            outputs=[
+                io.Sigmas.Output("sigmas", tooltip="Noise levels from the first to 0."),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        preset: str = next(iter(PRESETS)),
+        steps: int = 6,
+        shift: float = 7.0,
+        start: float = 1.0,
+    ) -> io.NodeOutput:
+        chosen = PRESETS.get(preset, Preset(steps, shift))
+        sigmas = sigmas_from(flow_sigmas(chosen.steps, chosen.shift), start)
+        levels = " ".join(f"{sigma:.3f}" for sigma in sigmas.tolist())
+        show_under_node(cls.hidden.unique_id, f"{len(sigmas) - 1} steps: {levels}")
+        return io.NodeOutput(sigmas)

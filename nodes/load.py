@@ -1,0 +1,253 @@
+"""Loaders: base model with adapter, adapter alone, VAE and audio encoder.
+
+Every file is looked at by its header when the graph is queued, and again when it is opened, so that
+a wrong one is refused in a sentence before anything big loads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from comfy_api.latest import io
+
+from ..errors import InputError
+from ..model_loaders.adapter import attach_adapter, load_adapter
+from ..model_loaders.base import (
+    WEIGHT_DTYPES,
+    check_model,
+    find_adapter,
+    find_pair,
+    load_base,
+)
+from ..model_loaders.choice import AUTO
+from ..model_loaders.folders import describe, file_list, file_stamp
+from ..model_loaders.vae import find_vae, load_vae
+from ..model_loaders.wav2vec import find_wav2vec, load_host_wav2vec
+from .sockets import Wav2Vec, show_under_node
+
+CATEGORY = "EndlessTalk/load"
+ADAPTER_TOOLTIP = (
+    "InfiniteTalk adapter file, from models/model_patches or models/diffusion_models. auto takes "
+    "the single-speaker file when it is there, else the multi-speaker one; choose the Multi file "
+    "yourself for two people."
+)
+
+
+def refusal(check: Callable[..., object], *names: str | None) -> bool | str:
+    """What to tell a user at queue time about files chosen in lists; True if nothing is wrong."""
+    if None in names:
+        return True  # a linked value, known only when the graph runs
+    try:
+        check(*names)
+    except (InputError, FileNotFoundError) as error:
+        return str(error)
+    return True
+
+
+class LoadModel(io.ComfyNode):
+    """A base model from a file with the audio adapter attached."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="EndlessTalkLoadModel",
+            display_name="Load Talking Model",
+            category=CATEGORY,
+            description="Load a Wan 2.1 image-to-video model and attach the InfiniteTalk audio "
+            "adapter. For GGUF bases or other loaders use Apply Audio Adapter.",
+            search_aliases=["InfiniteTalk", "MultiTalk", "talking head", "lip sync", "avatar"],
+            inputs=[
+                io.Combo.Input(
+                    "base_model",
+                    options=file_list("base"),
+                    tooltip="Wan 2.1 I2V 14B, 480p or 720p, from models/diffusion_models. A T2V "
+                    "model is refused.",
+                ),
+                io.Combo.Input(
+                    "adapter",
+                    options=[AUTO, *file_list("adapter")],
+                    default=AUTO,
+                    optional=True,
+                    tooltip=ADAPTER_TOOLTIP,
+                ),
+                io.Combo.Input(
+                    "weight_dtype",
+                    options=list(WEIGHT_DTYPES),
+                    default="default",
+                    optional=True,
+                    advanced=True,
+                    tooltip="How the base's weights are kept in memory. default is as in the file; "
+                    "fp8 halves the memory of an fp16 file and costs some quality.",
+                ),
+            ],
+            outputs=[
+                io.Model.Output(
+                    "model",
+                    tooltip="The base with the adapter attached. LoRAs and other model nodes go "
+                    "behind it.",
+                )
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def validate_inputs(
+        cls, base_model: str | None = None, adapter: str | None = AUTO
+    ) -> bool | str:
+        return refusal(find_pair, base_model, adapter)
+
+    @classmethod
+    def fingerprint_inputs(
+        cls, base_model: str, adapter: str = AUTO, weight_dtype: str = "default"
+    ) -> object:
+        return [file_stamp("base", base_model), *map(str, find_pair(base_model, adapter))]
+
+    @classmethod
+    def execute(
+        cls, base_model: str, adapter: str = AUTO, weight_dtype: str = "default"
+    ) -> io.NodeOutput:
+        base_path, adapter_path = find_pair(base_model, adapter)
+        show_under_node(cls.hidden.unique_id, describe("adapter", adapter_path))
+        model = load_base(base_path, weight_dtype)
+        check_model(model, adapter_path)
+        return io.NodeOutput(attach_adapter(model, load_adapter(str(adapter_path))))
+
+
+class ApplyAdapter(io.ComfyNode):
+    """The audio adapter on a MODEL from any loader."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="EndlessTalkApplyAdapter",
+            display_name="Apply Audio Adapter",
+            category=CATEGORY,
+            description="Attach the InfiniteTalk audio adapter to a Wan 2.1 image-to-video model "
+            "from any loader: GGUF, checkpoints, quantised files. Applied twice, the last one "
+            "counts.",
+            search_aliases=["InfiniteTalk", "MultiTalk", "GGUF", "model patch", "lip sync"],
+            inputs=[
+                io.Model.Input(
+                    "model",
+                    tooltip="Wan 2.1 I2V, 480p or 720p, from any loader, with or without LoRAs.",
+                ),
+                io.Combo.Input(
+                    "adapter",
+                    options=[AUTO, *file_list("adapter")],
+                    default=AUTO,
+                    optional=True,
+                    tooltip=ADAPTER_TOOLTIP,
+                ),
+            ],
+            outputs=[
+                io.Model.Output(
+                    "model",
+                    tooltip="A clone with the adapter attached; the connected model stays as it "
+                    "was.",
+                )
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def validate_inputs(cls, adapter: str | None = AUTO) -> bool | str:
+        return refusal(find_adapter, adapter)
+
+    @classmethod
+    def fingerprint_inputs(cls, adapter: str = AUTO, **_linked: object) -> object:
+        return file_stamp("adapter", adapter)
+
+    @classmethod
+    def execute(cls, model: io.Model.Type, adapter: str = AUTO) -> io.NodeOutput:
+        path = find_adapter(adapter)
+        check_model(model, path)
+        show_under_node(cls.hidden.unique_id, describe("adapter", path))
+        return io.NodeOutput(attach_adapter(model, load_adapter(str(path))))
+
+
+class LoadVAE(io.ComfyNode):
+    """The Wan 2.1 VAE."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="EndlessTalkLoadVAE",
+            display_name="Load Talking VAE",
+            category=CATEGORY,
+            description="Load the Wan 2.1 VAE. The host's Load VAE does as well; this one finds "
+            "the file and refuses another VAE before anything is sampled.",
+            search_aliases=["Wan VAE", "InfiniteTalk VAE", "load VAE"],
+            inputs=[
+                io.Combo.Input(
+                    "vae",
+                    options=[AUTO, *file_list("vae")],
+                    default=AUTO,
+                    optional=True,
+                    tooltip="Wan 2.1 VAE from models/vae. auto takes the published file; the VAE "
+                    "of Wan 2.2 5B does not fit.",
+                )
+            ],
+            outputs=[io.Vae.Output("vae", tooltip="Turns frames into latents and back.")],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def validate_inputs(cls, vae: str | None = AUTO) -> bool | str:
+        return refusal(find_vae, vae)
+
+    @classmethod
+    def fingerprint_inputs(cls, vae: str = AUTO) -> object:
+        return file_stamp("vae", vae)
+
+    @classmethod
+    def execute(cls, vae: str = AUTO) -> io.NodeOutput:
+        path = find_vae(vae)
+        show_under_node(cls.hidden.unique_id, describe("vae", path))
+        return io.NodeOutput(load_vae(path))
+
+
+class LoadWav2Vec(io.ComfyNode):
+    """The audio encoder."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="EndlessTalkLoadWav2Vec",
+            display_name="Load Wav2Vec2",
+            category=CATEGORY,
+            description="Load the wav2vec2 audio encoder that turns a voice into features for the "
+            "adapter.",
+            search_aliases=["wav2vec2", "audio encoder", "chinese-wav2vec2-base", "InfiniteTalk"],
+            inputs=[
+                io.Combo.Input(
+                    "wav2vec",
+                    options=[AUTO, *file_list("wav2vec")],
+                    default=AUTO,
+                    optional=True,
+                    tooltip="wav2vec2 file from models/audio_encoders, models/wav2vec2 or "
+                    "models/transformers. InfiniteTalk was trained with chinese-wav2vec2-base, for "
+                    "all languages; the large kind is refused.",
+                )
+            ],
+            outputs=[
+                Wav2Vec.Output(
+                    "wav2vec",
+                    tooltip="For every Encode Speaker. Runs in fp32 and is offloaded by ComfyUI.",
+                )
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def validate_inputs(cls, wav2vec: str | None = AUTO) -> bool | str:
+        return refusal(find_wav2vec, wav2vec)
+
+    @classmethod
+    def fingerprint_inputs(cls, wav2vec: str = AUTO) -> object:
+        return file_stamp("wav2vec", wav2vec)
+
+    @classmethod
+    def execute(cls, wav2vec: str = AUTO) -> io.NodeOutput:
+        path = find_wav2vec(wav2vec)
+        show_under_node(cls.hidden.unique_id, describe("wav2vec", path))
+        return io.NodeOutput(load_host_wav2vec(path))

@@ -1,0 +1,256 @@
+"""Everything that can be refused before a big model is loaded, all at once, one line each.
+
+Knows what came in through the sockets that are cheap to evaluate; MODEL and VAE are not among them.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..audio.speech import Speech
+from ..errors import InputError
+from ..frames import FPS, clip_frames
+from ..masks.regions import speaker_masks
+from ..masks.tokens import check_speakers_visible, latent_masks, token_masks
+from ..models.routing import RANGES
+from ..reference.sources import PictureReference
+from ..samplers.guidance import BRANCH_INPUTS, Guidance
+from ..samplers.plan import CHUNK_FRAMES, CONTEXT_FRAMES, Chunk, plan_chunks
+from ..samplers.schedule import default_shift, flow_sigmas
+
+JOB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,79}")
+ADAPTIVE_SAMPLERS = ("dpm_adaptive_function", "sample_dpm_adaptive")
+"""What the host calls the sampler that chooses its own steps."""
+
+BYTES_PER_PIXEL = 0.25
+"""What a second pass over grainy frames needs at most at crf 12, and a little more."""
+
+SPARE_BYTES = 200_000_000
+
+
+@dataclass(frozen=True)
+class StreamSettings:
+    """The sampler node's own widgets, and what they are where an API prompt leaves them out."""
+
+    seed: int = 42
+    steps: int = 6
+    shift: float = 0.0
+    stop_at: float = 0.0
+    job_name: str = "talk"
+    chunk_frames: int = CHUNK_FRAMES
+    context_frames: int = CONTEXT_FRAMES
+    color_strength: float = 1.0
+    lossless: bool = False
+
+
+@dataclass(frozen=True)
+class ClipPlan:
+    """What will be rendered.
+
+    Attributes:
+        settings: The widgets.
+        plan: Chunks.
+        sigmas: Noise levels per chunk, ``[steps + 1]``.
+        branches: Guidance branches that are asked for.
+        masks: Speakers' token masks ``[S + 1, N]``, None for one speaker.
+        warnings: What is allowed but probably not meant.
+    """
+
+    settings: StreamSettings
+    plan: list[Chunk]
+    sigmas: Tensor
+    branches: list[str]
+    masks: Tensor | None
+    warnings: list[str]
+
+    @property
+    def frames(self) -> int:
+        """Frames of the clip."""
+        return sum(chunk.kept_frames for chunk in self.plan)
+
+    @property
+    def evaluations(self) -> int:
+        """Calls of the network in the whole clip."""
+        return len(self.plan) * (len(self.sigmas) - 1) * len(self.branches)
+
+
+def plan_clip(
+    settings: StreamSettings,
+    speech: Speech,
+    reference: PictureReference,
+    guidance: Guidance,
+    *,
+    connected: set[str],
+    sampler: Any,
+    sigmas: Tensor | None,
+    folder: Path,
+) -> ClipPlan:
+    """Check and plan a clip.
+
+    Args:
+        settings: The widgets.
+        speech: Who speaks.
+        reference: The picture.
+        guidance: The guidance rule.
+        connected: Names of the optional sockets that are connected.
+        sampler: The SAMPLER, or None for Euler.
+        sigmas: The SIGMAS, or None for our own schedule.
+        folder: Where the clip will be written.
+
+    Raises:
+        InputError: Every problem found, one line each.
+    """
+    problems: list[str] = []
+
+    def attempt(check: Callable[[], Any]) -> Any:
+        try:
+            return check()
+        except InputError as error:
+            problems.append(str(error))
+
+    plan = attempt(lambda: plan_frames(settings, speech))
+    schedule = attempt(lambda: choose_sigmas(settings, reference.size, sigmas))
+    branches = [] if schedule is None else branches_of(guidance, schedule)
+    masks = attempt(lambda: place_speakers(speech, reference))
+    attempt(lambda: check_job_name(settings.job_name))
+    attempt(lambda: check_sampler(sampler))
+    attempt(lambda: check_prompts(branches, connected))
+    if plan is not None:
+        attempt(lambda: check_disk(plan, reference.size, folder))
+    if problems:
+        raise InputError("\n".join(problems))
+    warnings = find_warnings(settings, speech, branches, plan)
+    return ClipPlan(settings, plan, schedule, branches, masks, warnings)
+
+
+def plan_frames(settings: StreamSettings, speech: Speech) -> list[Chunk]:
+    """The chunks of the clip."""
+    if not (math.isfinite(settings.stop_at) and settings.stop_at >= 0):
+        raise InputError(f"stop_at is {settings.stop_at} s; give seconds, or 0 for the whole clip.")
+    total = clip_frames(speech.seconds)
+    if settings.stop_at:
+        total = min(total, clip_frames(settings.stop_at))
+    return plan_chunks(total, settings.chunk_frames, settings.context_frames)
+
+
+def choose_sigmas(settings: StreamSettings, size: tuple[int, int], sigmas: Tensor | None) -> Tensor:
+    """The user's SIGMAS, or our schedule."""
+    if sigmas is None:
+        return flow_sigmas(settings.steps, settings.shift or default_shift(size))
+    falling = sigmas.ndim == 1 and len(sigmas) > 1 and bool((sigmas.diff() < 0).all())
+    if not falling or not 0 <= float(sigmas[-1]) < float(sigmas[0]) <= 1:
+        raise InputError(
+            f"the SIGMAS are {[round(float(s), 3) for s in sigmas.flatten()[:4]]}...; a flow model "
+            "needs at least two values that fall from at most 1 to 0, as Talk Sigmas gives."
+        )
+    return sigmas.float().cpu()
+
+
+def branches_of(guidance: Guidance, sigmas: Tensor) -> list[str]:
+    """Guidance branches that any step asks for."""
+    asked = {name for sigma in sigmas[:-1].tolist() for name in guidance.branches(sigma)}
+    return [name for name in BRANCH_INPUTS if name in asked]
+
+
+def place_speakers(speech: Speech, reference: PictureReference) -> Tensor | None:
+    """Token masks of two speakers and more, background last."""
+    speakers = speech.speakers
+    if len(speakers) == 1:
+        return None
+    if len(speakers) > len(RANGES):
+        raise InputError(
+            f"there are {len(speakers)} speakers; at most {len(RANGES)} fit a picture."
+        )
+    lost = [str(number) for number, each in enumerate(speakers, 1) if each.region is None]
+    if lost:
+        who = f"speaker {lost[0]} has" if len(lost) == 1 else f"speakers {' and '.join(lost)} have"
+        raise InputError(
+            f"{who} no place in the picture: connect Face Masks to Encode Speaker and choose a "
+            "face, or connect a mask, so that each voice has its own mouth."
+        )
+    source = reference.box.source_size
+    for number, each in enumerate(speakers, 1):
+        if tuple(each.region.shape) != source:
+            raise InputError(
+                f"the mask of speaker {number} is "
+                f"{each.region.shape[1]}x{each.region.shape[0]}, the "
+                f"picture {source[1]}x{source[0]}: make the mask on the same picture."
+            )
+    masks = speaker_masks(torch.stack([each.region for each in speakers]))
+    check_speakers_visible(masks, reference.box)
+    return token_masks(latent_masks(masks, reference.box))
+
+
+def check_job_name(name: str) -> None:
+    """A job name is one plain folder name."""
+    if not JOB_NAME.fullmatch(name) or ".." in name:
+        raise InputError(
+            f"job_name is {name!r}; use up to 80 letters, digits, spaces, dots, dashes and "
+            "underscores, beginning with a letter or digit: it names a folder under output."
+        )
+
+
+def check_sampler(sampler: Any) -> None:
+    """Refuse samplers that cannot keep the context clean."""
+    function = getattr(getattr(sampler, "sampler_function", None), "__name__", "")
+    if function in ADAPTIVE_SAMPLERS:
+        raise InputError(
+            "dpm_adaptive chooses its own steps, so neither SIGMAS nor progress mean anything: "
+            "choose euler, or any sampler with fixed steps."
+        )
+
+
+def check_prompts(branches: list[str], connected: set[str]) -> None:
+    """Guidance along the text needs something to guide away from."""
+    wanted = {BRANCH_INPUTS[name][0] for name in branches}
+    if "negative" in wanted and "negative" not in connected:
+        raise InputError(
+            "Talk Guidance guides along the text, but no negative prompt is connected: connect one "
+            "(an empty text will do), or set its text scale to 1."
+        )
+
+
+def check_disk(plan: list[Chunk], size: tuple[int, int], folder: Path) -> None:
+    """Refuse a clip that will not fit."""
+    frames = sum(chunk.kept_frames for chunk in plan)
+    needed = int(frames * size[0] * size[1] * BYTES_PER_PIXEL) + SPARE_BYTES
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    if free < needed:
+        raise InputError(
+            f"the clip may need {needed / 1e9:.1f} GB and {existing} has {free / 1e9:.1f} GB free: "
+            "make room, or render a part with stop_at."
+        )
+
+
+def find_warnings(
+    settings: StreamSettings, speech: Speech, branches: list[str], plan: list[Chunk]
+) -> list[str]:
+    """What is allowed and probably not meant."""
+    seconds = sum(chunk.kept_frames for chunk in plan) / FPS
+    warnings = [
+        f"speaker {number} starts at {each.start_seconds:g} s, after the clip ends at {seconds:g} s"
+        for number, each in enumerate(speech.speakers, 1)
+        if each.start_seconds >= seconds
+    ]
+    if settings.steps > 12 and len(branches) == 1:
+        warnings.append(
+            f"{settings.steps} steps without Talk Guidance: the voice is followed loosely; connect "
+            "Talk Guidance (5/4), or use a step LoRA with 4 to 8 steps"
+        )
+    if settings.steps < 12 and len(branches) == 3:
+        warnings.append(
+            f"{settings.steps} steps with text guidance: made for 40 steps without a step "
+            f"LoRA; with "
+            "one, set the text scale to 1"
+        )
+    return warnings

@@ -1,0 +1,165 @@
+"""What the sampler refuses before a model is loaded, and what it warns of."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from endless_talk.audio.speech import Speaker, Speech
+from endless_talk.audio.track import Track
+from endless_talk.errors import InputError
+from endless_talk.nodes.preflight import StreamSettings, plan_clip
+from endless_talk.reference.sources import reference_of
+from endless_talk.samplers.guidance import TalkGuidance
+from endless_talk.samplers.schedule import flow_sigmas
+
+SOURCE = (96, 128)
+
+
+def settings(**changes):
+    return StreamSettings(**changes)
+
+
+def speaker(seconds=5.0, start=0.0, region=None):
+    return Speaker(
+        features=None,
+        voice=Track(np.zeros(1, np.float32), seconds),
+        encoder=None,
+        seconds=seconds,
+        start_seconds=start,
+        strength=1.0,
+        region=region,
+        waveform=torch.zeros(1, 1),
+        rate_hz=16000,
+    )
+
+
+def half(left):
+    region = torch.zeros(SOURCE)
+    middle = SOURCE[1] // 2
+    region[:, :middle] = float(left)
+    region[:, middle:] = float(not left)
+    return region
+
+
+def plan(tmp_path, speakers=None, guidance=None, **given):
+    speech = Speech(tuple(speakers or [speaker()]))
+    reference = reference_of(np.zeros((*SOURCE, 3), np.uint8), SOURCE)
+    return plan_clip(
+        settings(**given.pop("settings", {})),
+        speech,
+        reference,
+        guidance or TalkGuidance(),
+        connected=given.pop("connected", set()),
+        sampler=given.pop("sampler", None),
+        sigmas=given.pop("sigmas", None),
+        folder=given.pop("folder", Path(tmp_path)),
+    )
+
+
+def test_a_clip_is_as_long_as_its_speech(tmp_path):
+    clip = plan(tmp_path)
+    assert clip.frames == 125 and len(clip.plan) == 2
+    assert clip.branches == ["full"] and clip.evaluations == 2 * 6
+    assert clip.masks is None and clip.warnings == []
+
+
+def test_stop_at_shortens_and_never_lengthens(tmp_path):
+    assert plan(tmp_path, settings={"stop_at": 2.0}).frames == 50
+    assert plan(tmp_path, settings={"stop_at": 60.0}).frames == 125
+
+
+def test_two_speakers_get_masks_on_the_token_grid(tmp_path):
+    clip = plan(tmp_path, [speaker(region=half(True)), speaker(region=half(False))])
+    assert clip.masks.shape == (3, (SOURCE[0] // 16) * (SOURCE[1] // 16))
+    assert clip.masks[0].sum() == clip.masks[1].sum() > 0 == clip.masks[2].sum()
+
+
+def test_given_sigmas_are_used_as_they_are(tmp_path):
+    given = flow_sigmas(4, 5.0)
+    assert torch.equal(plan(tmp_path, sigmas=given).sigmas, given)
+
+
+def dpm_adaptive():
+    def dpm_adaptive_function():
+        pass
+
+    return SimpleNamespace(sampler_function=dpm_adaptive_function)
+
+
+REFUSED = {
+    "steps": ({"settings": {"steps": 0}}, "at least 1"),
+    "shift": ({"settings": {"shift": -1.0}}, "above 0"),
+    "stop": ({"settings": {"stop_at": float("nan")}}, "stop_at"),
+    "chunk": ({"settings": {"chunk_frames": 80}}, "81"),
+    "context": ({"settings": {"context_frames": 81}}, "context_frames"),
+    "job with a path": ({"settings": {"job_name": "../../etc"}}, "job_name"),
+    "empty job": ({"settings": {"job_name": ""}}, "job_name"),
+    "rising sigmas": ({"sigmas": torch.tensor([0.0, 1.0])}, "SIGMAS"),
+    "foreign sigmas": ({"sigmas": torch.tensor([14.6, 5.0, 0.0])}, "SIGMAS"),
+    "no placed speakers": ({"speakers": [speaker(), speaker()]}, "speakers 1 and 2 have no place"),
+    "one placed speaker": (
+        {"speakers": [speaker(region=half(True)), speaker()]},
+        "speaker 2 has no place",
+    ),
+    "mask of another size": (
+        {"speakers": [speaker(region=torch.ones(10, 20)), speaker(region=half(True))]},
+        "20x10",
+    ),
+    "empty mask": (
+        {"speakers": [speaker(region=torch.zeros(SOURCE)), speaker(region=half(True))]},
+        "speaker 1",
+    ),
+    "too many speakers": ({"speakers": [speaker(region=half(True))] * 7}, "7 speakers"),
+    "no negative": ({"guidance": TalkGuidance(5, 4)}, "negative"),
+    "adaptive sampler": ({"sampler": dpm_adaptive()}, "dpm_adaptive"),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_what_cannot_work_is_refused(kind, tmp_path):
+    given, says = REFUSED[kind]
+    with pytest.raises(InputError, match=says) as refused:
+        plan(tmp_path, **given)
+    assert "\n" not in str(refused.value)
+
+
+def test_all_problems_are_said_at_once(tmp_path):
+    with pytest.raises(InputError) as refused:
+        plan(
+            tmp_path,
+            [speaker(), speaker()],
+            TalkGuidance(5, 4),
+            settings={"job_name": "a/b", "context_frames": 81},
+        )
+    lines = str(refused.value).split("\n")
+    assert len(lines) == 4
+    for words in ("no place", "negative", "job_name", "context_frames"):
+        assert any(words in line for line in lines)
+
+
+def test_a_full_disk_is_noticed_before_rendering(tmp_path, monkeypatch):
+    import shutil
+
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(InputError, match="GB free"):
+        plan(tmp_path, folder=tmp_path / "not" / "made" / "yet")
+
+
+def test_a_connected_negative_satisfies_text_guidance(tmp_path):
+    clip = plan(tmp_path, guidance=TalkGuidance(5, 4), connected={"negative"})
+    assert clip.branches == ["full", "audio_only", "unconditional"]
+
+
+def test_a_voice_after_the_end_is_a_warning(tmp_path):
+    late = speaker(seconds=9.0, start=7.0, region=half(True))
+    clip = plan(tmp_path, [speaker(region=half(False)), late], settings={"stop_at": 3.0})
+    assert any("speaker 2 starts at 7 s" in warning for warning in clip.warnings)
+
+
+def test_steps_that_do_not_fit_the_guidance_are_a_warning(tmp_path):
+    assert plan(tmp_path, settings={"steps": 40}).warnings
+    quick = plan(tmp_path, guidance=TalkGuidance(5, 4), connected={"negative"})
+    assert quick.warnings
