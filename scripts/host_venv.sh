@@ -21,10 +21,14 @@ stand_ins() { # torchvision and torchaudio, where no build fits this torch
     done
 }
 
+browser_driver() { # the frontend tests run where there is a browser
+    if command -v chromium >/dev/null; then echo playwright; fi
+}
+
 ensure_host_venv() { # tree
     local tree=$1 python=${PYTHON:-python3} wanted stamp=.venv-host/installed before list
     wanted="$(cat scripts/host_venv.sh constraints.txt "$tree/requirements.txt" | cksum)"
-    wanted="$wanted $(pack_requirements | cksum) $("$python" --version) $PWD"
+    wanted="$wanted $(pack_requirements | cksum) $(browser_driver) $("$python" --version) $PWD"
     if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then
         return 0
     fi
@@ -45,7 +49,7 @@ ensure_host_venv() { # tree
         echo "Installing the pack changed the versions above, which the host had." >&2
         return 1
     fi
-    stand_ins && "${install[@]}" pytest || return 1
+    stand_ins && "${install[@]}" pytest $(browser_driver) || return 1
     rm -f "$list" "$before"
     echo "$wanted" >"$stamp"
 }

@@ -258,3 +258,17 @@ def test_a_deleted_clip_is_made_again_once(server, rendered):
     assert clip_of(server, rendered(graph)).exists()
     again = rendered(graph)
     assert "sampler" in again.cached
+
+
+def test_the_published_schedule_reaches_the_network(server, rendered):
+    """Talk Sigmas at 7, the published shift for 480p, is what the sampler takes by itself."""
+    short = {"stop_at": 0.2, "chunk_frames": 5, "context_frames": 1, "steps": 4}
+    by_itself = rendered(graphs.one_speaker(job_name="schedule", **short))
+    graph = graphs.one_speaker(job_name="schedule", sigmas=["sigmas", 0], **short)
+    graph["sigmas"] = graphs.node("EndlessTalkSigmas", preset="custom", steps=4, shift=7.0)
+    given = rendered(graph)
+    first, second = (files.frames_of(clip_of(server, run)) for run in (by_itself, given))
+    assert np.array_equal(first, second)
+    graph["sigmas"]["inputs"]["shift"] = 3.0
+    other = files.frames_of(clip_of(server, rendered(graph)))
+    assert not np.array_equal(first, other)

@@ -234,7 +234,7 @@ def test_two_problems_are_told_at_once(play):
     assert "negative" in message and "18" in message and "\n" in message
 
 
-@pytest.mark.parametrize("name", entries())
+@pytest.mark.parametrize("name", [*entries()])
 def test_a_wrong_graph_is_answered_in_one_sentence(server, play, name):
     wrong = TABLE[name]
     outcome = play(wrong.graph)

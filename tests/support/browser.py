@@ -23,6 +23,8 @@ SETTINGS = {
 }
 """No greeting dialog over the graph, and nothing drawn into it."""
 
+NO_MENU = "button:has(.pi-bars) { display: none !important; }"
+
 READY = """() => window.app?.vueAppReady
     && Object.keys(LiteGraph.registered_node_types).includes("EndlessTalkStreamingSampler")"""
 STORE = """const store = name => {
@@ -136,4 +138,4 @@ class Frontend:
         self.page.wait_for_timeout(500)
         clip = self.page.evaluate(FIT, margin)
         self.page.wait_for_timeout(1500)
-        self.page.screenshot(path=str(path), type="jpeg", quality=quality, clip=clip)
+        self.page.screenshot(path=str(path), type="jpeg", quality=quality, clip=clip, style=NO_MENU)

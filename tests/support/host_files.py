@@ -33,6 +33,9 @@ MULTI = f"{INFINITETALK}/Wan2_1-InfiniteTalk-Multi_fp16.safetensors"
 VAE = "wan_2.1_vae.safetensors"
 WAV2VEC = "wav2vec2-chinese-base_fp16.safetensors"
 LORA = "tiny_step_lora.safetensors"
+PUBLISHED_BASE = "wan2.1_i2v_480p_14B_fp8_scaled.safetensors"
+PUBLISHED_LORA = "lightx2v_I2V_14B_480p_cfg_step_distill_rank64_bf16.safetensors"
+PUBLISHED_TEXT = "umt5_xxl_fp8_e4m3fn_scaled.safetensors"
 
 SIZE, PAIR_SIZE = (64, 64), (64, 96)
 """(height, width) of the clips; the VAE takes nearly all of the time, and per pixel."""
@@ -55,7 +58,22 @@ def write_models(models: Path) -> None:
     write(models / "vae" / VAE, tiny.randomized(WanVAE(RANDOM_VAE), seed=14).state_dict())
     write(models / "audio_encoders" / WAV2VEC, wav2vec(), files.WAV2VEC_METADATA)
     write(models / "loras" / LORA, lora(base))
+    write_published(models, base)
     write_wrong_models(models, base)
+
+
+def write_published(models: Path, base: dict) -> None:
+    """The files that the shipped workflows name, where their notes say they belong.
+
+    The text encoder is a name only: ComfyUI has no small one.
+    """
+    diffusion = models / "diffusion_models"
+    write(diffusion / PUBLISHED_BASE, scaled_fp8(base), metadata(WAN))
+    write(diffusion / Path(SINGLE).name, adapter(seed=12))
+    write(diffusion / Path(MULTI).name, adapter(seed=13))
+    write(models / "loras" / PUBLISHED_LORA, lora(base))
+    (models / "text_encoders").mkdir(exist_ok=True)
+    (models / "text_encoders" / PUBLISHED_TEXT).write_bytes(b"")
 
 
 def write_wrong_models(models: Path, base: dict) -> None:
@@ -153,6 +171,9 @@ def write_media(folder: Path) -> None:
     files.picture(folder / "transparent.png", (120, 104), mode="RGBA")
     files.picture(folder / "one_pixel.png", (1, 1))
     sound(folder / "voice.wav", "pcm_s16le", VOICE_SECONDS, rate=44100, channels=2)
+    sound(folder / "speech.flac", "flac", VOICE_SECONDS, rate=16000)
+    sound(folder / "left_voice.flac", "flac", VOICE_SECONDS, rate=16000)
+    sound(folder / "right_voice.flac", "flac", SECOND_VOICE_SECONDS, rate=16000, hertz=330)
     sound(folder / "voice2.flac", "flac", SECOND_VOICE_SECONDS, rate=16000, hertz=330)
     sound(folder / "three_channels.wav", "pcm_s16le", 0.5, rate=16000, channels=3)
     files.voice(folder / "nan.wav", 0.5, value=float("nan"))

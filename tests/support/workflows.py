@@ -28,6 +28,11 @@ def prompts() -> list[Path]:
     return sorted((FOLDER / "api").glob("*.json"))
 
 
+def twin(graph: Path) -> Path:
+    """The API prompt of a graph."""
+    return graph.parent / "api" / graph.name
+
+
 def known_nodes() -> dict:
     """Frozen interfaces by node id, the pack's and the host's."""
     return {**read(CORE), **read(OURS)}
@@ -55,6 +60,25 @@ def prompt_of(graph: dict, known: dict) -> dict:
                 inputs[socket["name"]] = sources[socket["link"]]
         prompt[str(node["id"])] = {"class_type": node["type"], "inputs": inputs}
     return prompt
+
+
+def widgets_of(node: dict, known: dict) -> dict:
+    """Values of a node's widgets by name."""
+    return widget_values(node, flat(known[node["type"]]), f"node {node['id']}")
+
+
+def app_inputs(graph: dict) -> list[list]:
+    """What the app mode asks for: ``[node, widget]``."""
+    return graph["extra"]["linearData"]["inputs"]
+
+
+def texts(value) -> Iterator[str]:
+    """Every string in a workflow file."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from texts(item)
 
 
 def widget_values(node: dict, inputs: dict, where: str) -> dict:

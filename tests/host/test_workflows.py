@@ -1,0 +1,81 @@
+"""The shipped workflows in a real server, with tiny files under the published names.
+
+``host_workflows`` says what is overridden to make them run on a small machine.
+"""
+
+import json
+
+import av
+import pytest
+from host_files import SIZE, VOICE_SECONDS
+from host_graphs import CLIP_FRAMES
+from host_schema import frozen
+from host_workflows import SIZES, clip_of, find, tiny
+
+from workflows import graphs, known_nodes, problems, prompt_of, read_json, twin
+
+each_graph = pytest.mark.parametrize("path", graphs(), ids=lambda path: path.stem)
+
+
+@each_graph
+def test_a_workflow_is_valid_as_shipped(server, path):
+    """Everything is accepted and runs, up to the text encoder, which is an empty file here."""
+    prompt = read_json(twin(path))
+    outcome = server.run(prompt)
+    assert outcome.status == "failed", outcome.message
+    assert prompt[outcome.node]["class_type"] == "CLIPLoader", outcome.message
+
+
+@each_graph
+def test_a_workflow_can_be_planned_as_shipped(rendered, path):
+    """At its own size and with its own numbers; nothing of it needs a model."""
+    prompt = read_json(twin(path))
+    find(prompt, "EndlessTalkStreamingSampler")["action"] = "plan only"
+    (report,) = (shown["text"] for shown in rendered(prompt).outputs.values() if "text" in shown)
+    assert report[0].startswith(f"{CLIP_FRAMES} frames") and "warning" not in report[0], report
+
+
+@each_graph
+def test_a_workflow_fits_the_nodes_of_this_server(known, path):
+    running = {name: frozen(known[name]) for name in known_nodes()}
+    assert problems(read_json(twin(path)), running) == []
+
+
+@each_graph
+@pytest.mark.parametrize("source", ["graph", "api twin"])
+def test_a_workflow_becomes_a_clip(server, rendered, path, source):
+    graph = read_json(path)
+    prompt = prompt_of(graph, known_nodes()) if source == "graph" else read_json(twin(path))
+    seed = 1 if source == "graph" else 2  # or the second run would be the cached first
+    extra = {"extra_pnginfo": {"workflow": graph}}
+    outcome = rendered(tiny(prompt, SIZES[path.stem], seed=seed), extra=extra)
+    with av.open(str(clip_of(server, outcome))) as container:
+        video, sound = container.streams.video[0], container.streams.audio[0]
+        assert (video.height, video.width) == SIZES[path.stem]
+        assert float(video.average_rate) == 25
+        assert sum(1 for _ in container.decode(video=0)) == CLIP_FRAMES
+        length = float(sound.duration * sound.time_base)
+        assert length == pytest.approx(VOICE_SECONDS, abs=0.05)
+        assert json.loads(container.metadata["workflow"]) == graph
+        assert json.loads(container.metadata["prompt"]).keys() == tiny(prompt, SIZE).keys()
+
+
+@each_graph
+def test_the_first_run_of_the_note_is_short(server, rendered, path):
+    """``stop_at``, as the note advises it; here 0.2 s."""
+    prompt = tiny(read_json(twin(path)), SIZES[path.stem], stop_at=0.2, job_name="first_run")
+    with av.open(str(clip_of(server, rendered(prompt)))) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 5
+
+
+@each_graph
+def test_the_templates_list_a_workflow_with_its_picture(server, path):
+    assert path.stem in server.request("/workflow_templates")["endless-talk"]
+    place = f"/api/workflow_templates/endless-talk/{path.stem.replace(' ', '%20')}"
+    assert server.request(f"{place}.json") == read_json(path)
+    assert server.raw(f"{place}.jpg") == path.with_suffix(".jpg").read_bytes()
+
+
+def test_api_prompts_are_no_templates(server):
+    listed = server.request("/workflow_templates")["endless-talk"]
+    assert sorted(listed) == [path.stem for path in graphs()]

@@ -1,0 +1,41 @@
+"""The shipped prompts, made small enough to run: what is overridden, and nothing else.
+
+The text encoder is the test pack's stand-in (ComfyUI has no small one), the size is 64x64 or 64x96,
+and there are 2 steps and chunks of 17 frames, so that 1.24 s of voice are three chunks.
+"""
+
+import copy
+
+from host_files import PAIR_SIZE, SIZE
+from host_graphs import node as one_node
+
+SIZES = {"01 Talking portrait": SIZE, "02 Two people": PAIR_SIZE}
+SMALL = {"steps": 2, "chunk_frames": 17}
+
+
+def find(prompt, kind):
+    """Inputs of the one node of a class."""
+    (inputs,) = (node["inputs"] for node in prompt.values() if node["class_type"] == kind)
+    return inputs
+
+
+def tiny(prompt, size, **sampler):
+    """The prompt with the overrides above."""
+    small = copy.deepcopy(prompt)
+    for name, node in list(small.items()):
+        if node["class_type"] == "CLIPLoader":
+            del small[name]
+        elif node["class_type"] == "CLIPTextEncode":
+            small[name] = one_node("TestText", text=node["inputs"]["text"])
+    height, width = size
+    picked = {"size": "custom", "width": width, "height": height}
+    find(small, "EndlessTalkReferenceImage").update(picked)
+    find(small, "EndlessTalkStreamingSampler").update({**SMALL, **sampler})
+    return small
+
+
+def clip_of(server, outcome):
+    """The finished clip of a workflow's one sampler."""
+    (clip,) = (file for name in outcome.outputs for file in outcome.files(name))
+    assert clip["filename"].endswith(".mp4")
+    return server.path(clip)
