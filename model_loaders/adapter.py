@@ -54,6 +54,9 @@ def host_attention(q: Tensor, k: Tensor, v: Tensor, *, exact: bool = False) -> T
 def load_adapter(path: str) -> comfy.model_patcher.ModelPatcher:
     """Load an adapter file of any float types as a model that the host manages.
 
+    Weights stay as they are stored and are cast at use; scaled fp8, which has to be multiplied out,
+    becomes fp16.
+
     Raises:
         FileNotFoundError, InputError: As ``models.weights.open_weights`` and ``detect.require``.
     """
@@ -61,7 +64,8 @@ def load_adapter(path: str) -> comfy.model_patcher.ModelPatcher:
     toolkit = Toolkit(comfy.ops.manual_cast, host_attention)
     with torch.device("meta"):
         adapter = AudioAdapter(adapter_config(file), toolkit)
-    load_strict(adapter, file.read(dtype=None), file.name)
+    multiplied_out = torch.float16 if file.scales else None
+    load_strict(adapter, file.read(dtype=multiplied_out), file.name)
     patcher = comfy.model_patcher.CoreModelPatcher(
         adapter,
         load_device=comfy.model_management.get_torch_device(),

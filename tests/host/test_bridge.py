@@ -13,11 +13,16 @@ comfy = pytest.importorskip("comfy_on_path").comfy
 import host_models as hm  # noqa: E402  (needs ComfyUI)
 import tiny  # noqa: E402
 from comfy.context_windows import IndexListContextHandler  # noqa: E402
+from safetensors.torch import save_file  # noqa: E402
 
 from endless_talk.bridge import cut_audio, unheard_hooks  # noqa: E402
 from endless_talk.errors import InputError  # noqa: E402
-from endless_talk.model_loaders.adapter import attach_adapter, attached_adapter  # noqa: E402
-from endless_talk.models.adapter import AUDIO  # noqa: E402
+from endless_talk.model_loaders.adapter import (  # noqa: E402
+    attach_adapter,
+    attached_adapter,
+    load_adapter,
+)
+from endless_talk.models.adapter import AUDIO, AudioAdapter  # noqa: E402
 from endless_talk.samplers.guidance import AdaptiveProjectedGuidance, TalkGuidance  # noqa: E402
 from endless_talk.samplers.plan import plan_chunks  # noqa: E402
 from endless_talk.samplers.schedule import flow_sigmas  # noqa: E402
@@ -184,6 +189,40 @@ def test_other_weight_types_stay_close(dtype):
     bound = {torch.float16: 0.01, torch.bfloat16: 0.05, torch.float8_e4m3fn: 0.3}[dtype]
     assert (got - exact).abs().mean() < bound * exact.abs().mean()
     assert torch.equal(got[:, :3], exact[:, :3])
+
+
+def adapter_file(path, kind):
+    """The tiny adapter as users have it: one float type, or fp8 with or without scales."""
+    state = hm.copied(tiny.randomized(AudioAdapter(hm.ADAPTER), 1))
+    if kind == "mixed":
+        state = {key: value.half() if value.ndim == 2 else value for key, value in state.items()}
+    if kind in ("fp8", "scaled fp8"):
+        for key in [key for key, value in state.items() if value.ndim == 2]:
+            scale = state[key].abs().max() / 200 if kind == "scaled fp8" else torch.tensor(1.0)
+            state[key] = (state[key] / scale).to(torch.float8_e4m3fn)
+            if kind == "scaled fp8":
+                state[key.replace(".weight", ".scale_weight")] = scale
+    if kind == "scaled fp8":
+        state["scaled_fp8"] = torch.zeros(2, dtype=torch.float8_e4m3fn)
+    save_file(state, path)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "bound"), [("fp32", 1e-4), ("mixed", 1e-2), ("fp8", 0.2), ("scaled fp8", 0.2)]
+)
+def test_adapter_files_of_every_float_type_are_heard(kind, bound, tmp_path, talking):
+    twins = hm.Twins(2, guidance=TalkGuidance())
+    exact = one_chunk(twins, twins.host(talking))
+    silent = torch.zeros(2)
+    deaf = one_chunk(twins, hm.Twins(2, guidance=TalkGuidance(), strength=silent).host(talking))
+    path = adapter_file(tmp_path / "adapter.safetensors", kind)
+    loaded = load_adapter(path)
+    got = one_chunk(twins, twins.host(attach_adapter(hm.host_model(), loaded)))
+    heard = (exact - deaf).abs().mean()
+    assert (got - exact).abs().mean() <= bound * heard
+    if kind == "scaled fp8":
+        assert {p.dtype for p in loaded.model.parameters()} == {torch.float16}
 
 
 def with_windows(model, length=3, overlap=1):
