@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING
 
 from . import __version__
 from .errors import InputError
+from .frames import FPS
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
     from .models.networks import Networks
@@ -44,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     try:
         return options.run(options)
-    except (InputError, FileNotFoundError, PermissionError) as error:
+    except (InputError, OSError) as error:
         print(f"endless-talk: {sentence(error)}", file=sys.stderr)
         return EXIT_USER_ERROR
     except KeyboardInterrupt:
@@ -53,9 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def sentence(error: Exception) -> str:
-    """An error as a user reads it; the system's own errors name the file first."""
-    if isinstance(error, OSError) and error.filename:
-        return f"{error.filename}: {error.strerror}"
+    """An error as a user reads it; the system's own errors name the file first if they know it."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'writing the clip'}: {error.strerror}"
     return str(error)
 
 
@@ -144,7 +146,7 @@ def run_talk(options: argparse.Namespace) -> int:
     with Progress(job) as progress:
         path = render_talk(job, networks, options.out, progress)
     seconds = time.monotonic() - started
-    print(f"{path}: {job.frames} frames, {job.frames / 25:.2f} s, made in {seconds:.1f} s")
+    print(f"{path}: {length_of(job)}, made in {seconds:.1f} s")
     if options.random_weights:
         print(RANDOM_NOTICE)
     return 0
@@ -158,6 +160,8 @@ def check_out(out: Path, overwrite: bool) -> None:
         raise FileNotFoundError(f"there is no folder {out.parent} to put {out.name} into.")
     if out.is_dir():
         raise InputError(f"--out {out} is a folder; name a file in it, such as {out}/clip.mp4.")
+    if not os.access(out.parent, os.W_OK):
+        raise InputError(f"the folder {out.parent} cannot be written to; choose another for --out.")
     if out.exists() and not overwrite:
         raise InputError(f"{out} exists; choose another name, or replace it with --overwrite.")
 
@@ -178,7 +182,9 @@ def read_settings(options: argparse.Namespace) -> TalkSettings:
     """Settings of the clip from the arguments."""
     from .talk import TalkSettings
 
-    width_height = re.fullmatch(r"(\d+)x(\d+)", options.size)
+    if not 0 <= options.seed < 2**63:
+        raise InputError(f"--seed is {options.seed}; give a number from 0 to {2**63 - 1}.")
+    width_height = re.fullmatch(r"([0-9]+)x([0-9]+)", options.size)
     return TalkSettings(
         seed=options.seed,
         steps=options.steps,
@@ -197,9 +203,9 @@ def open_networks(options: argparse.Namespace) -> Networks:
 
     from .models.networks import find_weights, load_networks, random_networks
 
-    device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = choose_device(options.device)
     if options.random_weights:
-        networks = random_networks(options.seed)
+        networks = random_networks(options.seed, device)
     else:
         paths = find_weights(options.weights, {role: getattr(options, role) for role in ROLES})
         half = torch.bfloat16 if device.type == "cuda" else torch.float32
@@ -210,14 +216,36 @@ def open_networks(options: argparse.Namespace) -> Networks:
     return networks
 
 
+def choose_device(name: str | None) -> torch.device:
+    """The device the user named, or CUDA where there is one."""
+    import torch
+
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InputError(f"--device is {name}; choose cpu or cuda.") from error
+    if device.type not in ("cpu", "cuda"):
+        raise InputError(f"--device is {name}; choose cpu or cuda.")
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise InputError(f"--device is {name}, but torch finds no CUDA device; use cpu.")
+    return device
+
+
 def describe(job: TalkJob) -> str:
     """What is about to be made, in one line."""
     height, width = job.size
     chunks = len(job.plan)
     return (
-        f"{job.frames} frames ({job.frames / 25:.2f} s) at {width}x{height}, "
+        f"{length_of(job)} at {width}x{height}, "
         f"{chunks} {'chunk' if chunks == 1 else 'chunks'} of {job.settings.steps} steps"
     )
+
+
+def length_of(job: TalkJob) -> str:
+    """``161 frames (6.44 s)``."""
+    return f"{job.frames} {'frame' if job.frames == 1 else 'frames'} ({job.frames / FPS:.2f} s)"
 
 
 class Progress:

@@ -148,7 +148,7 @@ class WanPredictor:
             conditions.voice if hears else conditions.silence,
             self.model.config.heads,
             self.routing if hears else None,
-            self.strength if hears else None,
+            self.strength[None] if hears and self.strength is not None else None,
         )
         velocity = self.model(
             latents[None],

@@ -106,6 +106,10 @@ def plan_talk(image: Path, audio: Path, settings: TalkSettings) -> TalkJob:
             f"stop-at is {settings.stop_at_seconds:g} s; give seconds from the start of the clip, "
             "or 0 for all of it."
         )
+    if not (math.isfinite(settings.audio_scale) and settings.audio_scale >= 0):
+        raise InputError(
+            f"the audio scale is {settings.audio_scale:g}; give 1 for no guidance, or 3 to 5."
+        )
     picture = open_picture(image)
     voice = decode_track(audio)
     size = choose_size(settings.size, picture.shape[:2], custom=settings.custom_size)
@@ -136,7 +140,7 @@ def render_talk(
 
     Args:
         job: From ``plan_talk``.
-        networks: The networks, all on one device.
+        networks: The networks; wav2vec2 may stay on the CPU.
         out: The mp4; appears under its name only when it is whole.
         callback: Called after every step; may raise to stop.
 

@@ -176,7 +176,7 @@ class AudioCalls:
             self._project(adapter.model, audio.to(x.device), options),
             patcher.model.diffusion_model.num_heads,
             routing,
-            None if strength is None else strength[0],
+            strength,
         )
         return executor(*args[:5], {**options, HOST_KEY: hearing}, *args[6:], **conds)
 

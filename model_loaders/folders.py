@@ -63,7 +63,11 @@ def describe(kind: str, path: Path) -> str:
 
 def file_stamp(kind: str, name: str) -> tuple[str, int, int]:
     """What changes when a list entry means another file or another content."""
-    path = find_file(kind, name)
+    return path_stamp(find_file(kind, name))
+
+
+def path_stamp(path: Path) -> tuple[str, int, int]:
+    """What changes when a path holds another content."""
     state = path.stat()
     return str(path), state.st_size, state.st_mtime_ns
 

@@ -180,8 +180,8 @@ class AudioPass:
         tokens: Audio tokens ``[B, S, T, A, token_dim]``.
         heads: Attention heads of the base.
         routing: Who stands where, for two speakers and more; None for one.
-        strength: Factor on what audio adds, one per speaker; None is 1, as published. A token
-            takes its speaker's, the background is left alone.
+        strength: Factor on what audio adds, one per row of the batch and speaker ``[B, S]``; None
+            is 1, as published. A token takes its speaker's, the background is left alone.
     """
 
     adapter: AudioAdapter
@@ -216,5 +216,5 @@ class AudioPass:
             return out
         strength = self.strength.to(out)
         if self._positions is None:
-            return out * strength[0]
+            return out * strength[:, :1, None]
         return out * strength_at(self._positions, strength)[:, :, None]

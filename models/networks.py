@@ -177,11 +177,12 @@ def fill(module: AnyModule, file: WeightsFile, dtype: torch.dtype) -> AnyModule:
     return module
 
 
-def random_networks(seed: int) -> Networks:
+def random_networks(seed: int, device: torch.device | str = "cpu") -> Networks:
     """Tiny networks with seeded random weights: they show that everything runs, and nothing else.
 
     Args:
         seed: Seed of the weights; the global generator is left as it was.
+        device: Where all but wav2vec2 run.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -192,5 +193,6 @@ def random_networks(seed: int) -> Networks:
             Wav2VecEncoder(RANDOM_WAV2VEC),
         )
     for field in fields(networks):
-        getattr(networks, field.name).eval().requires_grad_(False)
+        network = getattr(networks, field.name).eval().requires_grad_(False)
+        network.to("cpu" if field.name == "wav2vec" else device)
     return networks

@@ -106,15 +106,15 @@ def strength_at(positions: Tensor, strength: Tensor) -> Tensor:
 
     Args:
         positions: ``[B, L]``.
-        strength: ``[S]``.
+        strength: ``[B, S]``.
 
     Returns:
         ``[B, L]`` in the type of ``strength``.
     """
     at = torch.ones_like(positions, dtype=strength.dtype)
-    for (low, high), value in zip(RANGES, strength, strict=False):
+    for (low, high), value in zip(RANGES, strength.unbind(1), strict=False):
         inside = (positions >= low) & (positions <= high) & (positions != BACKGROUND_POSITION)
-        at = torch.where(inside, value, at)
+        at = torch.where(inside, value[:, None], at)
     return at
 
 

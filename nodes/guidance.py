@@ -62,7 +62,7 @@ class TalkGuidanceNode(io.ComfyNode):
                     max=1.0,
                     step=0.01,
                     optional=True,
-                    tooltip="Noise level at which guidance changes; not used by one rule.",
+                    tooltip="Noise level at which guidance changes; not used yet.",
                 ),
                 io.Boolean.Input(
                     "apg",
@@ -143,8 +143,8 @@ class TalkSigmas(io.ComfyNode):
                     max=1.0,
                     step=0.01,
                     optional=True,
-                    tooltip="Noise level to begin at, from 0 to 1. 1 is pure noise and the whole "
-                    "schedule; below 1 steps are left out at its beginning.",
+                    tooltip="Noise level to begin at. Keep 1, pure noise, for clips from a "
+                    "picture; less leaves out steps, for latents to begin from.",
                 ),
             ],
             outputs=[

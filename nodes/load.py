@@ -20,7 +20,7 @@ from ..model_loaders.base import (
     load_base,
 )
 from ..model_loaders.choice import AUTO
-from ..model_loaders.folders import describe, file_list, file_stamp
+from ..model_loaders.folders import describe, file_list, file_stamp, path_stamp
 from ..model_loaders.vae import find_vae, load_vae
 from ..model_loaders.wav2vec import find_wav2vec, load_host_wav2vec
 from .sockets import Wav2Vec, show_under_node
@@ -100,7 +100,7 @@ class LoadModel(io.ComfyNode):
     def fingerprint_inputs(
         cls, base_model: str, adapter: str = AUTO, weight_dtype: str = "default"
     ) -> object:
-        return [file_stamp("base", base_model), *map(str, find_pair(base_model, adapter))]
+        return [path_stamp(path) for path in find_pair(base_model, adapter)]
 
     @classmethod
     def execute(

@@ -6,10 +6,12 @@ Knows what came in through the sockets that are cheap to evaluate; MODEL and VAE
 from __future__ import annotations
 
 import math
+import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,10 @@ from ..samplers.guidance import BRANCH_INPUTS, Guidance
 from ..samplers.plan import CHUNK_FRAMES, CONTEXT_FRAMES, Chunk, plan_chunks
 from ..samplers.schedule import default_shift, flow_sigmas
 
-JOB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,79}")
+JOB_NAME = re.compile(r"\w(?:[\w .-]{0,78}[\w-])?")
+RESERVED = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\..*)?", re.IGNORECASE)
+"""Names that Windows keeps for devices."""
+
 ADAPTIVE_SAMPLERS = ("dpm_adaptive_function", "sample_dpm_adaptive")
 """What the host calls the sampler that chooses its own steps."""
 
@@ -35,6 +40,9 @@ BYTES_PER_PIXEL = 0.25
 """What a second pass over grainy frames needs at most at crf 12, and a little more."""
 
 SPARE_BYTES = 200_000_000
+
+LOWEST_START = 0.95
+"""First noise level below which a clip that begins from noise alone looks wrong."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +101,7 @@ def plan_clip(
     sampler: Any,
     sigmas: Tensor | None,
     folder: Path,
+    checks: Sequence[Callable[[], Any]] = (),
 ) -> ClipPlan:
     """Check and plan a clip.
 
@@ -105,6 +114,7 @@ def plan_clip(
         sampler: The SAMPLER, or None for Euler.
         sigmas: The SIGMAS, or None for our own schedule.
         folder: Where the clip will be written.
+        checks: What else may be refused; each raises InputError.
 
     Raises:
         InputError: Every problem found, one line each.
@@ -122,13 +132,16 @@ def plan_clip(
     branches = [] if schedule is None else branches_of(guidance, schedule)
     masks = attempt(lambda: place_speakers(speech, reference))
     attempt(lambda: check_job_name(settings.job_name))
+    attempt(lambda: check_folder(folder / settings.job_name))
     attempt(lambda: check_sampler(sampler))
+    for check in checks:
+        attempt(check)
     attempt(lambda: check_prompts(branches, connected))
     if plan is not None:
         attempt(lambda: check_disk(plan, reference.size, folder))
     if problems:
         raise InputError("\n".join(problems))
-    warnings = find_warnings(settings, speech, branches, plan)
+    warnings = find_warnings(speech, branches, plan, schedule)
     return ClipPlan(settings, plan, schedule, branches, masks, warnings)
 
 
@@ -147,7 +160,7 @@ def choose_sigmas(settings: StreamSettings, size: tuple[int, int], sigmas: Tenso
     if sigmas is None:
         return flow_sigmas(settings.steps, settings.shift or default_shift(size))
     falling = sigmas.ndim == 1 and len(sigmas) > 1 and bool((sigmas.diff() < 0).all())
-    if not falling or not 0 <= float(sigmas[-1]) < float(sigmas[0]) <= 1:
+    if not falling or float(sigmas[-1]) != 0 or float(sigmas[0]) > 1:
         raise InputError(
             f"the SIGMAS are {[round(float(s), 3) for s in sigmas.flatten()[:4]]}...; a flow model "
             "needs at least two values that fall from at most 1 to 0, as Talk Sigmas gives."
@@ -192,11 +205,20 @@ def place_speakers(speech: Speech, reference: PictureReference) -> Tensor | None
 
 def check_job_name(name: str) -> None:
     """A job name is one plain folder name."""
-    if not JOB_NAME.fullmatch(name) or ".." in name:
+    if not JOB_NAME.fullmatch(name) or ".." in name or RESERVED.fullmatch(name):
         raise InputError(
             f"job_name is {name!r}; use up to 80 letters, digits, spaces, dots, dashes and "
-            "underscores, beginning with a letter or digit: it names a folder under output."
+            "underscores, with a letter or digit at both ends: it names a folder under output."
         )
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that cannot be written to, or has a file in its place."""
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    if not existing.is_dir():
+        raise InputError(f"{existing} is a file; the clip needs a folder there: rename the file.")
+    if not os.access(existing, os.W_OK):
+        raise InputError(f"the folder {existing} cannot be written to; the clip is saved below it.")
 
 
 def check_sampler(sampler: Any) -> None:
@@ -233,24 +255,34 @@ def check_disk(plan: list[Chunk], size: tuple[int, int], folder: Path) -> None:
 
 
 def find_warnings(
-    settings: StreamSettings, speech: Speech, branches: list[str], plan: list[Chunk]
+    speech: Speech, branches: list[str], plan: list[Chunk], sigmas: Tensor
 ) -> list[str]:
     """What is allowed and probably not meant."""
+    speakers, steps = speech.speakers, len(sigmas) - 1
     seconds = sum(chunk.kept_frames for chunk in plan) / FPS
     warnings = [
         f"speaker {number} starts at {each.start_seconds:g} s, after the clip ends at {seconds:g} s"
-        for number, each in enumerate(speech.speakers, 1)
+        for number, each in enumerate(speakers, 1)
         if each.start_seconds >= seconds
     ]
-    if settings.steps > 12 and len(branches) == 1:
+    regions = [each.region for each in speakers if each.region is not None]
+    if len(speakers) == 1 and regions:
+        warnings.append("one speaker: the face is not used, everybody in the picture may talk")
+    if any(torch.equal(one, other) for one, other in combinations(regions, 2)):
+        warnings.append("two speakers have the same face; choose another face for one of them")
+    if float(sigmas[0]) < LOWEST_START:
         warnings.append(
-            f"{settings.steps} steps without Talk Guidance: the voice is followed loosely; connect "
-            "Talk Guidance (5/4), or use a step LoRA with 4 to 8 steps"
+            f"the SIGMAS begin at {float(sigmas[0]):.2f} instead of 1: nothing but weak noise is "
+            "there to begin from, and the clip will be washed out"
         )
-    if settings.steps < 12 and len(branches) == 3:
+    if steps > 12 and len(branches) == 1:
         warnings.append(
-            f"{settings.steps} steps with text guidance: made for 40 steps without a step "
-            f"LoRA; with "
-            "one, set the text scale to 1"
+            f"{steps} steps without Talk Guidance: the voice is followed loosely; connect Talk "
+            "Guidance (5/4), or use a step LoRA with 4 to 8 steps"
+        )
+    if steps < 12 and len(branches) == 3:
+        warnings.append(
+            f"{steps} steps with text guidance: made for 40 steps without a step LoRA; with one, "
+            "set the text scale to 1"
         )
     return warnings

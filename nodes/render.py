@@ -159,13 +159,30 @@ def model_warnings(sources: ClipSources) -> list[str]:
                 "load the encoder the adapter was trained with (chinese-wav2vec2-base)."
             )
     check_prompt_width(model, sources.prompts)
+    check_vae(sources.vae, model)
     warnings = [f"{words} of another node cannot run here" for words in unheard_hooks(model)]
+    if getattr(model.model.diffusion_model, "img_emb", None) is None:
+        warnings.append(
+            "this base has no image branch, as Wan 2.2 has none: the published adapters were "
+            "trained on Wan 2.1 I2V"
+        )
     file = adapter_file(model)
     if len(speakers) > 1 and "single" in file.lower():
         warnings.append(
             f"{file} was trained for one speaker; use the Multi adapter for {len(speakers)}"
         )
     return warnings
+
+
+def check_vae(vae: Any, model: Any) -> None:
+    """Refuse a VAE whose latents are not the model's."""
+    expected = model.model.latent_format.latent_channels
+    if vae.latent_channels != expected or vae.latent_dim != 3:
+        kind = "video" if vae.latent_dim == 3 else "picture"
+        raise InputError(
+            f"this is a {kind} VAE of {vae.latent_channels} channels; the model needs a video VAE "
+            f"of {expected}: connect wan_2.1_vae.safetensors through Load Talking VAE."
+        )
 
 
 def check_prompt_width(model: Any, prompts: Mapping[str, Any]) -> None:

@@ -12,24 +12,27 @@ from pathlib import Path
 from typing import Any
 
 _generations: dict[str, int] = {}
-_clips: dict[str, Path] = {}
+_clips: dict[str, set[Path]] = {}
 
 
 def inputs_key(inputs: Mapping[str, Any]) -> str:
-    """The widgets of a node as one string; what comes through sockets is the host's business."""
+    """A node's constants as one string; what comes through links is the host's business.
+
+    Several nodes may share it: then each of them looks again when a clip of any is gone.
+    """
     plain = {name: value for name, value in inputs.items() if isinstance(value, (str, int, float))}
     return json.dumps(plain, sort_keys=True)
 
 
 def finished(key: str, path: Path) -> None:
     """A clip was made of these inputs."""
-    _clips[key] = path
+    _clips.setdefault(key, set()).add(path)
 
 
 def generation(key: str) -> int:
     """How often a clip of these inputs has vanished."""
-    path = _clips.get(key)
-    if path is not None and not path.exists():
-        del _clips[key]
+    gone = {path for path in _clips.get(key, ()) if not path.exists()}
+    if gone:
+        _clips[key] -= gone
         _generations[key] = _generations.get(key, 0) + 1
     return _generations.get(key, 0)

@@ -15,6 +15,7 @@ from comfy_api.latest import InputImpl, io, ui
 from comfy_execution.graph_utils import ExecutionBlocker
 
 from ..audio.speech import single_waveform
+from ..errors import InputError
 from ..frames import FPS
 from ..samplers.guidance import BRANCH_INPUTS, TalkGuidance
 from ..video.sound import Sound
@@ -105,11 +106,12 @@ class StreamingSampler(io.ComfyNode):
             return cls.show_plan(clip)
         sources, node_id = sources_from(inputs), cls.hidden.unique_id
         warnings = clip.warnings + model_warnings(sources)
+        sockets.show_under_node(node_id, describe(clip, warnings))
         started = time.monotonic()
         path, subfolder = next_clip(clip.settings.job_name)
         tags = workflow_tags(cls.hidden.prompt, cls.hidden.extra_pnginfo)
         overview = render_clip(clip, sources, path, metadata=tags, node_id=node_id)
-        finished(inputs_key(inputs), path)
+        finished(inputs_key(cls.hidden.prompt[node_id]["inputs"]), path)
         report = describe(clip, warnings, time.monotonic() - started)
         sockets.show_under_node(node_id, report)
         saved = ui.PreviewVideo([ui.SavedResult(path.name, subfolder, io.FolderType.output)])
@@ -319,6 +321,7 @@ def plan_from(inputs: Mapping[str, Any]) -> ClipPlan:
         sampler=inputs.get("sampler"),
         sigmas=inputs.get("sigmas"),
         folder=Path(folder_paths.get_output_directory()) / FOLDER,
+        checks=[lambda: soundtrack_of(inputs.get("soundtrack"))],
     )
 
 
@@ -353,8 +356,11 @@ def soundtrack_of(audio: Mapping[str, Any] | None) -> Sound | None:
     """A host AUDIO as the sound of a clip."""
     if audio is None:
         return None
-    waveform = single_waveform(audio["waveform"])
-    return Sound(samples=waveform, rate_hz=audio["sample_rate"])
+    try:
+        waveform = single_waveform(audio["waveform"])
+        return Sound(samples=waveform, rate_hz=audio["sample_rate"])
+    except InputError as error:
+        raise InputError(f"the soundtrack cannot be used. {error}") from error
 
 
 def workflow_tags(prompt: Any, extra: Mapping[str, Any] | None) -> dict[str, str]:
@@ -371,8 +377,8 @@ def describe(clip: ClipPlan, warnings: list[str], seconds: float | None = None) 
     lines = [
         f"{clip.frames} frames, {clock(clip.frames / FPS)} ({clip.frames / FPS:.2f} s), "
         f"{chunks} {'chunk' if chunks == 1 else 'chunks'}",
-        f"{steps} steps x {len(clip.branches)} evaluations ({', '.join(clip.branches)}) = "
-        f"{clip.evaluations} calls of the network",
+        f"{steps} steps per chunk, {len(clip.branches)} network "
+        f"{'call' if len(clip.branches) == 1 else 'calls'} per step: {clip.evaluations} in all",
     ]
     if seconds is not None:
         lines.append(f"rendered in {seconds:.1f} s, {seconds / chunks:.1f} s per chunk")

@@ -70,7 +70,7 @@ def flow_sigmas(steps: int, shift: float) -> Tensor:
     """
     if steps < 1:
         raise InputError(f"steps is {steps}; at least 1 is needed.")
-    if not shift > 0:
+    if not 0 < shift < float("inf"):
         raise InputError(f"shift is {shift}; it must be above 0 (7 for 480p, 11 for 720p).")
     timesteps = torch.linspace(TIMESTEPS, 1, steps, dtype=torch.float32).double()
     sigmas = shift_sigma(timesteps / TIMESTEPS, shift)

@@ -33,7 +33,10 @@ ensure_host_venv() { # tree
         return 0
     fi
     echo "Installing into .venv-host (once)" >&2
-    [ -x .venv-host/bin/python ] || "$python" -m venv .venv-host || return 1
+    if ! .venv-host/bin/python -m pip --version >/dev/null 2>&1; then
+        rm -rf .venv-host
+        "$python" -m venv .venv-host || return 1
+    fi
     local pip=(.venv-host/bin/python -m pip --quiet --disable-pip-version-check)
     local install=("${pip[@]}" install --constraint constraints.txt)
     list=$(mktemp) before=$(mktemp)

@@ -16,7 +16,15 @@ ensure_venv() {
         return
     fi
     echo "Installing into .venv (once)" >&2
-    [ -x .venv/bin/python ] || "$python" -m venv .venv
+    # One that was left half-made, or made by another Python, is made anew.
+    if ! .venv/bin/python -m pip --version >/dev/null 2>&1 ||
+        [ "$(.venv/bin/python --version)" != "$("$python" --version)" ]; then
+        rm -rf .venv
+        "$python" -m venv .venv || {
+            rm -rf .venv
+            exit 1
+        }
+    fi
     .venv/bin/python -m pip install --quiet --disable-pip-version-check \
         --constraint constraints.txt --editable ".[$extras]" || exit 1
     echo "$wanted" >"$stamp"

@@ -29,7 +29,7 @@ def check_target(path: Path, suffix: str) -> None:
 
 def unfinished(path: Path) -> Path:
     """A free hidden name in the folder of ``path``, so that the final rename stays on one disk."""
-    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    return path.with_name(f".{secrets.token_hex(8)}.part")
 
 
 def publish(part: Path, path: Path) -> None:

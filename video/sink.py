@@ -35,7 +35,7 @@ class VideoSink:
 
     Raises:
         InputError: An odd size, another suffix or a ``crf`` out of range.
-        FileNotFoundError: The folder does not exist.
+        OSError: The folder does not exist or cannot be written to.
     """
 
     def __init__(
@@ -49,8 +49,10 @@ class VideoSink:
         self.path = Path(path)
         check_target(self.path, ".mp4")
         self._metadata = dict(metadata or {})
-        self._part = unfinished(self.path)
+        self._part = unfinished(self.path.absolute())
         self._encoder = FrameEncoder(self._part, size, crf=crf)
+        # FFmpeg opens the file with the first frame; whether it can be written is known now.
+        self._part.touch()
 
     @property
     def frames(self) -> int:

@@ -43,6 +43,9 @@ LAYOUTS = ("mono", "stereo", "3.0", "4.0", "5.0", "5.1", "6.1", "7.1")
 
 BLOCK_SAMPLES = 16384
 
+SMALLEST_HOLE_SECONDS = 0.1
+"""Shorter gaps between time stamps are rounding of the container."""
+
 
 @dataclass(frozen=True, eq=False)
 class Sound:
@@ -73,6 +76,20 @@ class Sound:
             _check_samples(self.samples, self.rate_hz)
 
 
+def open_source(path: Path) -> InputContainer:
+    """Open a media file by its whole path: FFmpeg takes what precedes a colon for a protocol."""
+    import av
+
+    return av.open(str(path.absolute()), metadata_errors="ignore")
+
+
+def sound_stream(source: InputContainer) -> AudioStream:
+    """The sound of a file with several: the one that players choose, and that drives the lips."""
+    stream = source.streams.best("audio")
+    assert stream is not None
+    return cast("AudioStream", stream)
+
+
 def sound_packets(
     sound: Sound, output: OutputContainer, clip_seconds: Fraction
 ) -> Iterator[av.Packet]:
@@ -92,10 +109,8 @@ def sound_packets(
     """
     if sound.path is None:
         return _sample_packets(sound, output, clip_seconds)
-    import av
-
-    with av.open(str(sound.path)) as source:
-        stream = source.streams.audio[0]
+    with open_source(sound.path) as source:
+        stream = sound_stream(source)
         codec, channels = stream.codec_context.name, stream.codec_context.channels
         rate_hz = stream.codec_context.sample_rate
         copied = codec in COPIED_CODECS
@@ -125,7 +140,7 @@ def _exceeds(source: InputContainer, clip_seconds: Fraction, *, whole_packets: b
     Headers only estimate the length of some formats, so packets are read until the answer is known.
     The last packet of a coded sound is padded; it counts as longer only from its beginning.
     """
-    stream = source.streams.audio[0]
+    stream = sound_stream(source)
     limit = clip_seconds + Fraction(1, FPS)
     for packet in source.demux(stream):
         if packet.pts is None:
@@ -139,10 +154,8 @@ def _exceeds(source: InputContainer, clip_seconds: Fraction, *, whole_packets: b
 
 def _copied(path: Path, track: AudioStream) -> Iterator[av.Packet]:
     """The packets as they are, with priming before time 0, where the mp4's edit list drops it."""
-    import av
-
-    with av.open(str(path)) as source:
-        stream = source.streams.audio[0]
+    with open_source(path) as source:
+        stream = sound_stream(source)
         start = stream.start_time or 0
         for packet in source.demux(stream):
             if packet.dts is None or packet.pts is None:
@@ -197,20 +210,56 @@ def _head(frame: av.AudioFrame, samples: int) -> av.AudioFrame:
 
 
 def _file_frames(path: Path, channels: int) -> Iterator[av.AudioFrame]:
-    """Decoded frames of the first sound in ``path``; a broken packet is left out and logged."""
-    import av
+    """Decoded frames of the sound in ``path``, holes filled; a broken packet is left out."""
     from av.error import InvalidDataError
 
     mixed = None if channels <= len(LAYOUTS) else _MixDown(channels)
-    with av.open(str(path)) as source:
-        for packet in source.demux(source.streams.audio[0]):
+    holes = _Holes()
+    with open_source(path) as source:
+        for packet in source.demux(sound_stream(source)):
             try:
                 frames = packet.decode()
             except InvalidDataError:
                 logger.warning("%s: a broken packet of its sound was left out", path.name)
                 continue
             for frame in frames:
-                yield from [frame] if mixed is None else mixed(frame)
+                for whole in holes.filled(frame):
+                    yield from [whole] if mixed is None else mixed(whole)
+
+
+class _Holes:
+    """Puts silence where time stamps leave a hole, so that what follows keeps its time.
+
+    The same holes as the voice's decoder fills: call pauses, damaged stretches.
+    """
+
+    def __init__(self) -> None:
+        self._start: float | None = None
+        self._samples = 0
+
+    def filled(self, frame: av.AudioFrame) -> Iterator[av.AudioFrame]:
+        """Silence up to ``frame`` where it is missing, then ``frame``."""
+        if self._start is None:
+            self._start = frame.time or 0.0
+        if frame.time is not None:
+            hole = frame.time - self._start - self._samples / frame.sample_rate
+            if hole > SMALLEST_HOLE_SECONDS:
+                silence = _silent_like(frame, round(hole * frame.sample_rate))
+                self._samples += silence.samples
+                yield silence
+        self._samples += frame.samples
+        yield frame
+
+
+def _silent_like(frame: av.AudioFrame, samples: int) -> av.AudioFrame:
+    import av
+
+    silence = av.AudioFrame(frame.format.name, frame.layout.name, samples)
+    silence.sample_rate = frame.sample_rate
+    nothing = b"\x80" if frame.format.name.startswith("u8") else b"\0"
+    for plane in silence.planes:
+        plane.update(nothing * plane.buffer_size)
+    return silence
 
 
 class _MixDown:
@@ -262,13 +311,12 @@ def _sample_frames(samples: Tensor, rate_hz: int) -> Iterator[av.AudioFrame]:
 
 
 def _check_file(path: Path) -> None:
-    import av
     from av.error import InvalidDataError
 
     if not path.is_file():
         raise FileNotFoundError(f"There is no {path.name} in {path.parent}.")
     try:
-        with av.open(str(path)) as source:
+        with open_source(path) as source:
             tracks = len(source.streams.audio)
     except InvalidDataError as error:
         raise InputError(

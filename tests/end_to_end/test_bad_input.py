@@ -179,6 +179,11 @@ ARGUMENTS = {
     "negative shift": ({"shift": -3}, "above 0"),
     "negative stop": ({"stop_at": -1}, "stop-at"),
     "colour strength": ({"color_strength": 2}, "0 (off) to 1"),
+    "unknown device": ({"device": "toaster"}, "cpu or cuda"),
+    "seed out of range": ({"seed": 10**23}, "--seed"),
+    "audio scale nan": ({"audio_scale": "nan"}, "audio scale"),
+    "shift without end": ({"shift": "inf"}, "above 0"),
+    "a name too long": ({"out": "x" * 300 + ".mp4"}, "too long"),
     "stop at nan": ({"stop_at": "nan"}, "stop-at"),
 }
 

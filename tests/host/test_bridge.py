@@ -68,6 +68,17 @@ def test_host_equals_standalone_chunk_by_chunk(speakers, guidance, talking):
         torch.testing.assert_close(theirs, ours, atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize("guidance", [TalkGuidance(1, 2), TalkGuidance(5, 4), TalkGuidance()])
+@pytest.mark.parametrize("speakers", [1, 2])
+def test_strength_reaches_only_the_branches_that_hear(speakers, guidance, talking):
+    """The host may batch a branch without the voice with one that has it."""
+    twins = hm.Twins(speakers, guidance=guidance, strength=torch.tensor([0.5, 1.5][:speakers]))
+    ours = one_chunk(twins, twins.standalone())
+    torch.testing.assert_close(one_chunk(twins, twins.host(talking)), ours, atol=1e-4, rtol=0)
+    plain = hm.Twins(speakers, guidance=guidance)
+    assert (one_chunk(plain, plain.standalone()) - ours).abs().max() > 1e-3
+
+
 class Recorder:
     """A sink that keeps frames, for comparison only."""
 

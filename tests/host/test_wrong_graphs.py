@@ -166,6 +166,11 @@ NUMBERS = {
     "negative start": changed("speaker", "start", start=-1.0),
     "absurd strength": changed("speaker", "strength", strength=1e9),
     "dpm_adaptive": Wrong(with_sampler("dpm_adaptive"), ("dpm_adaptive",), "sampler"),
+    "VAE of pictures": Wrong(
+        graphs.with_node(graphs.one_speaker(), "vae", "VAELoader", vae_name="pixel_space"),
+        ("picture VAE", "16", "wan_2.1_vae"),
+        "sampler",
+    ),
 }
 
 SOUNDS = {

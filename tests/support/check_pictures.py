@@ -66,7 +66,18 @@ def published_masks(item: dict, source: tuple[int, int]) -> torch.Tensor:
     """Class masks in the published layout; one person is all three classes everywhere."""
     if item["persons"] == 1:
         return torch.ones(3, *source)
-    if "bbox" not in item:
-        return speaker_masks(split_evenly(source, item["persons"]))
-    boxes = [published_box(bbox) for bbox in item["bbox"].values()]
-    return speaker_masks(torch.stack([box_mask(source, box) for box in boxes]))
+    boxes = item.get("bbox")
+    if not boxes:
+        border = item.get("face_scale", 0.05)
+        return speaker_masks(split_evenly(source, item["persons"], border))
+    return speaker_masks(torch.stack([published_region(b, source) for b in boxes.values()]))
+
+
+def published_region(bbox: list, source: tuple[int, int]) -> torch.Tensor:
+    """A published box on its picture, also where ours would be refused or read as shares."""
+    left, top, right, bottom = published_box(bbox)
+    region = torch.zeros(source)
+    region[top:bottom, left:right] = 1
+    if max(left, top, right, bottom) > 1 and region.any():
+        assert torch.equal(box_mask(source, (left, top, right, bottom)), region)
+    return region

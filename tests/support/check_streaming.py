@@ -2,6 +2,7 @@
 
 import torch
 from check_models import build, build_vae, dit_config, sibling_config
+from check_samplers import STORED_NAMES
 from golden import Case, assert_close, checks
 
 from endless_talk.audio.windows import TensorFeatures, audio_windows, mirror_tail
@@ -17,13 +18,6 @@ from endless_talk.samplers.schedule import TIMESTEPS, flow_sigmas
 from endless_talk.samplers.streaming import stream_clip
 from endless_talk.standalone import WanConditioner, WanPredictor
 from endless_talk.video.color import ColorAnchor
-
-STORED_NAMES = {
-    "full": "cond",
-    "audio_only": "drop_text",
-    "text_only": "drop_audio",
-    "unconditional": "uncond",
-}
 
 
 class RecordingCodec:
@@ -121,7 +115,7 @@ class PublishedStream:
     def windows(self, source, chunk):
         """Audio windows with the published tail: mirrored in the last chunk, clamped before."""
         features = source.features(0, source.frames)
-        if chunk.index == self.last_index and chunk.stop_frame >= source.frames:
+        if 0 < chunk.index == self.last_index and chunk.stop_frame >= source.frames:
             features = mirror_tail(features, chunk.stop_frame)
         return audio_windows(features, chunk.start_frame, chunk.frames)
 

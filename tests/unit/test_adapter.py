@@ -143,7 +143,9 @@ def test_a_speaker_of_strength_zero_leaves_its_tokens_alone():
     x = tiny.normal(1, 18, 48)
     routing = SpeakerRouting(half)
     plain = AudioPass(adapter, tokens, heads=2, routing=routing)
-    muted = AudioPass(adapter, tokens, heads=2, routing=routing, strength=torch.tensor([0.0, 2.0]))
+    muted = AudioPass(
+        adapter, tokens, heads=2, routing=routing, strength=torch.tensor([[0.0, 2.0]])
+    )
     for audio in (plain, muted):
         audio.after_self_attention(q, q)
     first = plain._positions[0] <= 4
@@ -152,6 +154,17 @@ def test_a_speaker_of_strength_zero_leaves_its_tokens_alone():
     assert first.any() and not first.all()
     assert (weighed[0, first] == 0).all()
     torch.testing.assert_close(weighed[0, ~first], 2 * added[0, ~first], atol=1e-5, rtol=1e-4)
+
+
+def test_every_row_of_a_batch_has_its_own_strength():
+    adapter = tiny.adapter()
+    tokens = adapter.project(tiny.normal(1, 9, 5, tiny.LAYERS, tiny.CHANNELS)).expand(
+        2, -1, -1, -1, -1
+    )
+    x = tiny.normal(1, 18, 48).expand(2, -1, -1)
+    strength = torch.tensor([[1.0], [0.5]])
+    added = AudioPass(adapter, tokens, heads=2, strength=strength).after_cross_attention(0, x) - x
+    torch.testing.assert_close(added[1], 0.5 * added[0], atol=1e-5, rtol=1e-4)
 
 
 def test_tokens_stand_in_the_range_of_the_speaker_they_look_at():

@@ -97,6 +97,9 @@ REFUSED = {
     "context": ({"settings": {"context_frames": 81}}, "context_frames"),
     "job with a path": ({"settings": {"job_name": "../../etc"}}, "job_name"),
     "empty job": ({"settings": {"job_name": ""}}, "job_name"),
+    "sigmas that stop early": ({"sigmas": torch.tensor([1.0, 0.5])}, "SIGMAS"),
+    "a name for devices": ({"settings": {"job_name": "CON"}}, "job_name"),
+    "a name ending in a dot": ({"settings": {"job_name": "a."}}, "job_name"),
     "rising sigmas": ({"sigmas": torch.tensor([0.0, 1.0])}, "SIGMAS"),
     "foreign sigmas": ({"sigmas": torch.tensor([14.6, 5.0, 0.0])}, "SIGMAS"),
     "no placed speakers": ({"speakers": [speaker(), speaker()]}, "speakers 1 and 2 have no place"),
@@ -157,6 +160,32 @@ def test_a_voice_after_the_end_is_a_warning(tmp_path):
     late = speaker(seconds=9.0, start=7.0, region=half(True))
     clip = plan(tmp_path, [speaker(region=half(False)), late], settings={"stop_at": 3.0})
     assert any("speaker 2 starts at 7 s" in warning for warning in clip.warnings)
+
+
+def test_names_of_any_script_are_taken(tmp_path):
+    for name in ("中文", "jürgen", "a b-c_1.2"):
+        assert plan(tmp_path, settings={"job_name": name}).settings.job_name == name
+
+
+def test_what_is_ignored_or_doubled_is_a_warning(tmp_path):
+    assert "face is not used" in plan(tmp_path, [speaker(region=half(True))]).warnings[0]
+    same = [speaker(region=half(True)), speaker(region=half(True))]
+    assert "same face" in plan(tmp_path, same).warnings[0]
+    low = plan(tmp_path, sigmas=torch.tensor([0.4, 0.2, 0.0]))
+    assert "0.40" in low.warnings[0]
+
+
+def test_step_warnings_go_by_the_schedule_and_not_by_the_widget(tmp_path):
+    published = flow_sigmas(40, 7.0)
+    guided = TalkGuidance(5, 4)
+    assert plan(tmp_path, sigmas=published).warnings
+    assert not plan(tmp_path, guidance=guided, connected={"negative"}, sigmas=published).warnings
+
+
+def test_a_file_in_the_place_of_the_folder_is_noticed(tmp_path):
+    (tmp_path / "talk").write_bytes(b"")
+    with pytest.raises(InputError, match="is a file"):
+        plan(tmp_path)
 
 
 def test_steps_that_do_not_fit_the_guidance_are_a_warning(tmp_path):

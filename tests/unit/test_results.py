@@ -18,3 +18,14 @@ def test_a_vanished_clip_counts_once(tmp_path):
     clip.write_bytes(b"clip")
     finished(key, clip)
     assert generation(key) == 1
+
+
+def test_two_nodes_of_the_same_constants_are_both_watched(tmp_path):
+    key = inputs_key({"seed": 2})
+    clips = [tmp_path / "one.mp4", tmp_path / "two.mp4"]
+    for clip in clips:
+        clip.write_bytes(b"clip")
+        finished(key, clip)
+    for count, clip in enumerate(clips, 1):
+        clip.unlink()
+        assert generation(key) == count

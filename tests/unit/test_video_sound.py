@@ -1,12 +1,14 @@
 """Sound beside pictures: the same instant, copied where possible, cut where needed."""
 
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 import torch
 
+from endless_talk.audio.decoding import decode_track
 from endless_talk.errors import InputError
 from endless_talk.video.sink import VideoSink
 from endless_talk.video.sound import Sound
@@ -239,3 +241,57 @@ def test_unusable_sounds_are_refused_when_they_are_named(tmp_path):
 def test_unusable_samples_are_refused(given):
     with pytest.raises(InputError):
         Sound(**given)
+
+
+def sound_file(path, tracks, hole_seconds=0.0):
+    """A matroska with PCM tracks; each is half a second, an optional hole, half a second."""
+    rate = 16000
+    with av.open(str(path), "w") as container:
+        streams = [
+            container.add_stream("pcm_s16le", rate=rate, layout=layout) for layout, _ in tracks
+        ]
+        for stream, (layout, level) in zip(streams, tracks, strict=True):
+            for part in range(2):
+                time = np.arange(rate // 2) / rate
+                wave = (level * 20000 * np.sin(2 * np.pi * 440 * time)).astype(np.int16)
+                packed = np.repeat(wave, 2 if layout == "stereo" else 1)[None]
+                frame = av.AudioFrame.from_ndarray(packed, format="s16", layout=layout)
+                frame.sample_rate = rate
+                frame.pts = part * (rate // 2 + round(hole_seconds * rate))
+                frame.time_base = Fraction(1, rate)
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+    return path
+
+
+def clip_with(tmp_path, source, frames):
+    out = tmp_path / "clip.mp4"
+    with VideoSink(out, (32, 32)) as sink:
+        sink.append(torch.zeros(3, frames, 32, 32))
+        return sink.finish(Sound(path=source))
+
+
+def test_sound_behind_a_hole_keeps_its_time(tmp_path):
+    source = sound_file(tmp_path / "hole.mkv", [("mono", 1.0)], hole_seconds=1.0)
+    samples, rate = heard(clip_with(tmp_path, source, 50))
+    loud = [
+        np.abs(samples[int(a * rate) : int(b * rate)]).max() for a, b in ((0.1, 0.4), (1.6, 1.9))
+    ]
+    silent = np.abs(samples[int(0.7 * rate) : int(1.4 * rate)]).max()
+    assert min(loud) > 0.3 > 0.01 > silent
+
+
+def test_of_several_tracks_the_one_that_drives_the_lips_is_heard(tmp_path):
+    source = sound_file(tmp_path / "two.mkv", [("mono", 0.0), ("stereo", 1.0)])
+    samples, _ = heard(clip_with(tmp_path, source, 25))
+    voice = decode_track(source).samples
+    assert np.abs(samples).max() > 0.3 and np.abs(voice).max() > 0.3
+
+
+def test_a_colon_in_a_name_is_no_protocol(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    sound_file(tmp_path / "plain.mkv", [("mono", 1.0)]).rename(tmp_path / "a:b.mkv")
+    with VideoSink(Path("c:d.mp4"), (32, 32)) as sink:
+        sink.append(torch.zeros(3, 25, 32, 32))
+        sink.finish(Sound(path=Path("a:b.mkv")))
+    assert heard(tmp_path / "c:d.mp4")[0].size

@@ -57,7 +57,7 @@ def test_every_input_matters(model, adapter):
 
 def test_audio_of_strength_zero_is_no_audio(model, adapter):
     torch.testing.assert_close(
-        predict(model, audio=hear(adapter, strength=torch.zeros(1))), predict(model)
+        predict(model, audio=hear(adapter, strength=torch.zeros(1, 1))), predict(model)
     )
 
 
