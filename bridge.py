@@ -10,8 +10,8 @@ Letters: C latent channels, T latent frames, F pixel frames, S speakers.
 from __future__ import annotations
 
 import copy
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,8 +48,6 @@ UNHEARD_OPTIONS = {
 }
 """Hooks of other nodes that have no place in guidance along two directions."""
 
-_log = logging.getLogger(__name__)
-
 
 class HostCodec:
     """The host's VAE as a ``VideoCodec``; latents are normalised as the network sees them."""
@@ -59,18 +57,42 @@ class HostCodec:
 
     def encode(self, frames: Tensor) -> Tensor:
         """Encode ``[3, F, H, W]`` in [-1, 1] to ``[C, T, H/8, W/8]`` on the CPU."""
-        comfy.model_management.throw_exception_if_processing_interrupted()
         pixels = frames.movedim(0, -1).mul(0.5).add(0.5)
-        raw = self.vae.encode(pixels).float()
+        with cancellable(self.vae):
+            raw = self.vae.encode(pixels).float()
         return self.latent_format.process_in(raw)[0]
 
     def decode(self, latents: Tensor) -> Iterator[Tensor]:
         """Decode ``[C, T, H/8, W/8]`` to blocks ``[3, f, H, W]`` in [-1, 1]."""
-        comfy.model_management.throw_exception_if_processing_interrupted()
-        pixels = self.vae.decode(self.latent_format.process_out(latents[None]))
+        with cancellable(self.vae):
+            pixels = self.vae.decode(self.latent_format.process_out(latents[None]))
         for block in pixels.flatten(0, 1).split(DECODED_BLOCK):
             comfy.model_management.throw_exception_if_processing_interrupted()
             yield block.float().movedim(-1, 0).mul(2).sub(1)
+
+
+@contextmanager
+def cancellable(vae: Any) -> Iterator[None]:
+    """Listen for the cancel button within a call of the host's VAE.
+
+    The host works through a clip in groups of frames, and through tiles when memory is short,
+    without a look at the button; torch's own hooks look at each of them.
+    """
+    parts = [getattr(vae.first_stage_model, name, None) for name in ("encoder", "decoder")]
+
+    def listen(*_: Any) -> None:
+        comfy.model_management.throw_exception_if_processing_interrupted()
+
+    hooks = [
+        part.register_forward_pre_hook(listen)
+        for part in parts
+        if isinstance(part, torch.nn.Module)
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 @dataclass(frozen=True)

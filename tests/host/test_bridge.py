@@ -341,6 +341,28 @@ def test_post_cfg_functions_run_and_what_cannot_run_is_named(talking):
     assert len(unheard_hooks(patched)) == 1
 
 
+@pytest.mark.parametrize("work", ["encode", "decode"])
+def test_a_cancel_is_heard_within_the_work_of_the_vae(work, monkeypatch, talking):
+    _, _, codec = hm.Twins(guidance=TalkGuidance()).host(talking)
+    looks = []
+
+    def third_look():
+        looks.append(1)
+        if len(looks) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(
+        comfy.model_management, "throw_exception_if_processing_interrupted", third_look
+    )
+    with pytest.raises(KeyboardInterrupt):
+        if work == "encode":
+            codec.encode(tiny.normal(3, 33, 64, 64))
+        else:
+            next(iter(codec.decode(tiny.normal(16, 9, 8, 8))))
+    network = codec.vae.first_stage_model
+    assert not network.encoder._forward_pre_hooks and not network.decoder._forward_pre_hooks
+
+
 def test_the_adapter_is_loaded_and_freed_with_the_model(talking):
     twins = hm.Twins(guidance=TalkGuidance())
     one_chunk(twins, twins.host(talking))
