@@ -118,8 +118,11 @@ class CrossAttention(nn.Module):
         """Attend ``[B, L, D]`` to text and image tokens ``[B, M, D]``.
 
         Without image tokens the text passes through the image branch too: that is what the host
-        does, and what a model trained without CLIP vision has learned.
+        does, and what a model trained without CLIP vision has learned. A single token gets all the
+        attention whoever asks.
         """
+        if text.shape[1] == 1 and not self.image_branch:
+            return self.o(self.v(text)).expand_as(x)
         q = self.norm_q(self.q(x)).unflatten(-1, (self.heads, -1))
         k = self.norm_k(self.k(text)).unflatten(-1, (self.heads, -1))
         out = attention(q, k, self.v(text).unflatten(-1, (self.heads, -1)))

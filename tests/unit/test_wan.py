@@ -116,3 +116,16 @@ def test_a_cached_step_runs_no_block_and_looks_at_no_attention_map(model):
         hook.remove()
     assert len(ran) == 5 * len(model.blocks), "5 warm-up steps compute, the rest reuse"
     torch.testing.assert_close(outputs[6], outputs[0])
+
+
+def test_a_single_text_token_is_worth_many_equal_ones():
+    config = replace(tiny.WAN, image_branch=False, image_dim=None, text_tokens=1)
+    model = tiny.wan(config)
+    latents, timestep = tiny.normal(1, 16, 3, 4, 4), torch.tensor([500.0])
+    concat = tiny.normal(1, 20, 3, 4, 4, seed=1)
+    token = tiny.normal(1, 1, config.text_dim, seed=2)
+    one, many = (
+        model(latents, timestep, model.embed_contexts(text), concat=concat)
+        for text in (token, token.expand(1, 5, -1))
+    )
+    torch.testing.assert_close(one, many, atol=1e-5, rtol=1e-5)
