@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import endless_talk
+from endless_talk.models.recipes import BUILT_IN_FOLDER
 
 ROOT = Path(__file__).resolve().parents[2]
 PYPROJECT = (ROOT / "pyproject.toml").read_text()
@@ -23,6 +24,15 @@ def test_every_folder_with_code_is_a_listed_package():
     inner = {path.parent.name for path in ROOT.glob("*/__init__.py")}
     inner -= {"tests", "training"}
     assert set(listed("packages")) == {"endless_talk", *(f"endless_talk.{n}" for n in inner)}
+
+
+def test_the_built_in_demo_comes_with_the_package():
+    """As package data for pip, and not left out of what the registry takes."""
+    assert f"{BUILT_IN_FOLDER.relative_to(ROOT)}/*.safetensors" in listed("endless_talk")
+    ignored = (ROOT / ".comfyignore").read_text().split()
+    assert not any(line.startswith("assets") for line in ignored)
+    sizes = [path.stat().st_size for path in BUILT_IN_FOLDER.glob("*.safetensors")]
+    assert sum(sizes) < 16e6
 
 
 def test_requirements_have_lower_bounds_only():

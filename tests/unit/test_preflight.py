@@ -1,5 +1,6 @@
 """What the sampler refuses before a model is loaded, and what it warns of."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,7 +11,8 @@ import torch
 from endless_talk.audio.speech import Speaker, Speech
 from endless_talk.audio.track import Track
 from endless_talk.errors import InputError
-from endless_talk.nodes.preflight import StreamSettings, plan_clip
+from endless_talk.models.recipes import Recipe
+from endless_talk.nodes.preflight import StreamSettings, Weights, plan_clip
 from endless_talk.reference.sources import reference_of
 from endless_talk.samplers.guidance import TalkGuidance
 from endless_talk.samplers.schedule import flow_sigmas
@@ -47,6 +49,7 @@ def half(left):
 def plan(tmp_path, speakers=None, guidance=None, **given):
     speech = Speech(tuple(speakers or [speaker()]))
     reference = reference_of(np.zeros((*SOURCE, 3), np.uint8), SOURCE)
+    reference = replace(reference, image_tokens=given.pop("image_tokens", None))
     return plan_clip(
         settings(**given.pop("settings", {})),
         speech,
@@ -56,6 +59,7 @@ def plan(tmp_path, speakers=None, guidance=None, **given):
         sampler=given.pop("sampler", None),
         sigmas=given.pop("sigmas", None),
         folder=given.pop("folder", Path(tmp_path)),
+        weights=given.pop("weights", Weights()),
     )
 
 
@@ -192,3 +196,72 @@ def test_steps_that_do_not_fit_the_guidance_are_a_warning(tmp_path):
     assert plan(tmp_path, settings={"steps": 40}).warnings
     quick = plan(tmp_path, guidance=TalkGuidance(5, 4), connected={"negative"})
     assert quick.warnings
+
+
+RECIPE = Recipe("built-in demo", SOURCE, 4, 5.0)
+DEMO = Weights(RECIPE, base_known=True, vae_set="built-in demo")
+PUBLISHED = Weights(None, base_known=True, vae_set="")
+
+
+def demo_speaker(**given):
+    return replace(speaker(**given), encoder=SimpleNamespace(set_name="built-in demo"))
+
+
+def test_a_recipe_decides_the_schedule(tmp_path):
+    clip = plan(tmp_path, [demo_speaker()], weights=DEMO, settings={"steps": 4})
+    assert torch.equal(clip.sigmas, flow_sigmas(4, 5.0))
+    assert clip.warnings == []
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"settings": {"steps": 6}}, "set steps to 4"),
+        ({"settings": {"steps": 4, "shift": 7.0}}, "shift to 0"),
+        ({"sigmas": flow_sigmas(4, 2.0)}, "distilled for 4 steps with shift 5"),
+    ],
+)
+def test_another_schedule_than_the_recipe_s_is_a_warning(tmp_path, given, says):
+    (warning,) = plan(tmp_path, [demo_speaker()], weights=DEMO, **given).warnings
+    assert says in warning
+
+
+def test_another_size_than_the_recipe_s_is_a_warning(tmp_path):
+    pair = [demo_speaker(region=half(True)), demo_speaker(region=half(False))]
+    (warning,) = plan(tmp_path, pair, weights=DEMO, settings={"steps": 4}).warnings
+    assert "2 speakers" in warning and "choose 256x96" in warning
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"connected": {"positive"}}, "the positive prompt is connected"),
+        ({"connected": {"negative"}}, "the negative prompt is connected"),
+        ({"image_tokens": torch.zeros(1, 257, 1280)}, r"CLIP vision \(on Reference Image\)"),
+        ({"guidance": TalkGuidance(5, 4)}, "text scale to 1"),
+        ({"weights": replace(DEMO, vae_set="")}, "Choose built-in demo for the VAE"),
+        ({"speakers": [speaker()]}, "Choose built-in demo for the wav2vec2 of speaker 1"),
+    ],
+)
+def test_what_a_set_was_not_trained_with_is_refused(tmp_path, given, says):
+    given = {"speakers": [demo_speaker()], "weights": DEMO, **given}
+    with pytest.raises(InputError, match=says) as refused:
+        plan(tmp_path, given.pop("speakers"), **given)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"weights": replace(PUBLISHED, vae_set="built-in demo")}, "the published VAE"),
+        ({"weights": PUBLISHED, "speakers": [demo_speaker()]}, "the published wav2vec2"),
+    ],
+)
+def test_parts_of_a_set_are_refused_with_a_published_base(tmp_path, given, says):
+    with pytest.raises(InputError, match=says):
+        plan(tmp_path, given.pop("speakers", None), **given)
+
+
+def test_what_is_not_known_yet_is_not_refused(tmp_path):
+    plan(tmp_path, [demo_speaker()], weights=Weights(vae_set="built-in demo"))
+    plan(tmp_path, [demo_speaker()], weights=replace(DEMO, vae_set=None))

@@ -9,6 +9,7 @@ import pytest
 from host_schema import is_file
 from PIL import Image
 
+from endless_talk.models.recipes import BUILT_IN
 from workflows import (
     NOTES,
     app_inputs,
@@ -28,6 +29,7 @@ FOLDERS = {"diffusion_models", "loras", "vae", "text_encoders", "audio_encoders"
 """Model folders that ComfyUI itself has, so that its download button knows where to."""
 
 APP = {
+    "00 Try it now (no downloads)": "image audio seed stop_at",
     "01 Talking portrait": "image audio text size steps seed stop_at",
     "02 Two people": "image audio audio text size steps seed stop_at",
 }
@@ -44,8 +46,18 @@ def test_these_are_the_workflows():
     assert prompts() == [twin(path) for path in graphs()]
 
 
-def test_the_first_workflow_has_eleven_nodes():
-    assert len(real(read_json(graphs()[0]))) == 11
+def test_the_first_workflow_has_eight_nodes_and_the_simplest_real_one_eleven():
+    assert [len(real(read_json(path))) for path in graphs()[:2]] == [8, 11]
+
+
+def test_the_first_workflow_needs_no_file_but_the_examples_of_the_pack():
+    graph = read_json(graphs()[0])
+    files = {value for node in real(graph) for value in widgets_of(node, KNOWN).values()}
+    examples = {"endless_talk_portrait.png", "endless_talk_speech.flac"}
+    assert {value for value in files if is_file(value)} == examples
+    loaders = [node for node in real(graph) if node["type"].startswith("EndlessTalkLoad")]
+    assert len(loaders) == 3
+    assert all(node["widgets_values"][0] == BUILT_IN for node in loaders)
 
 
 @each_graph
