@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import __version__
+from .crop import size_text
 from .errors import InputError
 from .frames import FPS
 
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from .models.networks import Networks
+    from .models.networks import Networks, WeightPaths
+    from .models.recipes import Recipe
     from .samplers.plan import Chunk
     from .talk import TalkJob, TalkSettings
 
@@ -34,6 +36,10 @@ SMALL_NETWORK_PARAMETERS = 100_000_000
 """Below this a second thread costs more than it brings."""
 
 ROLES = ("base", "adapter", "vae", "wav2vec")
+
+STEPS = 8
+SIZE = "480p"
+"""What is taken when neither the user nor the weights say how to sample."""
 
 RANDOM_NOTICE = (
     "--random-weights: the networks were never trained. The clip shows that every part runs; "
@@ -69,7 +75,19 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="command")
     add_talk(commands.add_parser("talk", help="make a clip from a picture and a voice"))
+    add_check(commands.add_parser("check", help="measure lip sync and drift of a clip"))
     return parser
+
+
+def add_check(check: argparse.ArgumentParser) -> None:
+    """Arguments of ``check``."""
+    check.set_defaults(run=run_check)
+    check.add_argument("clip", type=Path, help="a video")
+    check.add_argument("--audio", type=Path, help="the voice; default: the clip's own sound")
+    check.add_argument("--image", type=Path, help="the picture it was made from")
+    check.add_argument(
+        "--mouth", metavar="L,T,R,B", help="box of the mouth in pixels; default: found by motion"
+    )
 
 
 def add_talk(talk: argparse.ArgumentParser) -> None:
@@ -82,9 +100,19 @@ def add_talk(talk: argparse.ArgumentParser) -> None:
     )
     needed.add_argument("--out", type=Path, required=True, help="the clip, an .mp4")
     needed.add_argument("--overwrite", action="store_true", help="replace an existing clip")
+    needed.add_argument(
+        "--check",
+        type=Path,
+        metavar="PNG",
+        help="measure the finished clip, and put frames of its first, middle and last chunk here",
+    )
+    needed.add_argument("--mouth", metavar="L,T,R,B", help="box of the mouth for --check")
     weights = talk.add_argument_group("networks")
     weights.add_argument(
-        "--weights", type=Path, metavar="DIR", help="folder with the four safetensors files"
+        "--weights",
+        type=Path,
+        metavar="DIR",
+        help="folder with the four safetensors files; default: the built-in demo",
     )
     for role in ROLES:
         weights.add_argument(
@@ -102,12 +130,14 @@ def add_talk(talk: argparse.ArgumentParser) -> None:
 def add_sampling(group: argparse._ArgumentGroup) -> None:
     """Arguments that shape the clip."""
     group.add_argument("--seed", type=int, default=42, help="default 42")
-    group.add_argument("--steps", type=int, default=8, help="per chunk, default 8")
+    group.add_argument(
+        "--steps", type=int, help=f"per chunk; default {STEPS}, the built-in demo's own with it"
+    )
     group.add_argument(
         "--shift",
         type=float,
         default=0.0,
-        help="of the schedule; default 7 up to 0.5 megapixels, 11 above",
+        help="of the schedule; default 7 up to 0.5 megapixels, 11 above, or the built-in demo's",
     )
     group.add_argument(
         "--audio-scale",
@@ -117,8 +147,8 @@ def add_sampling(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--size",
-        default="480p",
-        help="480p, 720p, '480p bucket', '720p bucket', or WIDTHxHEIGHT; default 480p",
+        help="480p, 720p, '480p bucket', '720p bucket', or WIDTHxHEIGHT; "
+        f"default {SIZE}, the built-in demo's own with it",
     )
     group.add_argument(
         "--stop-at", type=float, default=0.0, metavar="S", help="end the clip after S seconds"
@@ -135,13 +165,16 @@ def run_talk(options: argparse.Namespace) -> int:
     """Make a clip."""
     check_out(options.out, options.overwrite)
     check_weights(options)
-    settings = read_settings(options)
+    check_sheet(options.check, options.mouth)
+    paths = None if options.random_weights else choose_weights(options)
+    recipe = None if paths is None else read_recipe(paths)
+    settings = read_settings(options, recipe)
 
     from .talk import plan_talk, render_talk
 
     job = plan_talk(options.image, options.audio, settings)
-    networks = open_networks(options)
-    print(describe(job))
+    networks = open_networks(options, paths, recipe)
+    print("\n".join([describe(job, recipe), *recipe_warnings(job, recipe)]))
     started = time.monotonic()
     with Progress(job) as progress:
         path = render_talk(job, networks, options.out, progress)
@@ -149,7 +182,46 @@ def run_talk(options: argparse.Namespace) -> int:
     print(f"{path}: {length_of(job)}, made in {seconds:.1f} s")
     if options.random_weights:
         print(RANDOM_NOTICE)
+    if options.check is not None:
+        show_check(job, options)
     return 0
+
+
+def run_check(options: argparse.Namespace) -> int:
+    """Measure a clip that exists."""
+    from .check import check_clip, parse_box
+
+    mouth = None if options.mouth is None else parse_box(options.mouth)
+    audio = options.clip if options.audio is None else options.audio
+    print(check_clip(options.clip, audio, image=options.image, mouth=mouth).report())
+    return 0
+
+
+def show_check(job: TalkJob, options: argparse.Namespace) -> None:
+    """Measure a clip that was just made, print the figures, and write some of its frames."""
+    from .check import check_clip, frame_sheet, parse_box, write_picture
+
+    mouth = None if options.mouth is None else parse_box(options.mouth)
+    measured = check_clip(
+        options.out, options.audio, image=options.image, mouth=mouth, plan=job.plan
+    )
+    print(measured.report())
+    write_picture(frame_sheet(options.out, job.plan), options.check)
+    print(f"{options.check}: frames of the first, the middle and the last chunk, not selected")
+
+
+def check_sheet(sheet: Path | None, mouth: str | None) -> None:
+    """Refuse what ``--check`` could not do, before anything is rendered."""
+    if mouth is not None:
+        from .check import parse_box
+
+        parse_box(mouth)
+    if sheet is None:
+        return
+    if sheet.suffix.lower() != ".png":
+        raise InputError(f"--check is {sheet.name}; the frames are a PNG: use {sheet.stem}.png.")
+    if not sheet.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {sheet.parent} to put {sheet.name} into.")
 
 
 def check_out(out: Path, overwrite: bool) -> None:
@@ -171,45 +243,73 @@ def check_weights(options: argparse.Namespace) -> None:
     named = [role for role in ROLES if getattr(options, role) is not None]
     if options.random_weights and (options.weights or named):
         raise InputError("--random-weights and weight files exclude each other; drop one of them.")
-    if not (options.random_weights or options.weights or len(named) == len(ROLES)):
-        raise InputError(
-            "no weights were given: name their folder with --weights DIR, or try the pipeline with "
-            "tiny untrained networks with --random-weights."
-        )
 
 
-def read_settings(options: argparse.Namespace) -> TalkSettings:
-    """Settings of the clip from the arguments."""
+def choose_weights(options: argparse.Namespace) -> WeightPaths:
+    """The files the user named, those of a folder, or those of the built-in demo."""
+    from .models.networks import built_in_weights, find_weights
+
+    chosen = {role: getattr(options, role) for role in ROLES}
+    if options.weights is None:
+        return built_in_weights(chosen)
+    return find_weights(options.weights, chosen)
+
+
+def read_recipe(paths: WeightPaths) -> Recipe | None:
+    """How the chosen base wants to be sampled, if its file says so."""
+    from .models.recipes import recipe_of
+    from .models.weights import open_weights
+
+    return recipe_of(open_weights(paths.base))
+
+
+def recipe_warnings(job: TalkJob, recipe: Recipe | None) -> list[str]:
+    """What is allowed and not what the weights were trained for."""
+    if recipe is None:
+        return []
+    from .samplers.schedule import flow_sigmas, same_schedule
+
+    warnings = [recipe.size_warning(job.size)]
+    if not same_schedule(job.sigmas, flow_sigmas(recipe.steps, recipe.shift)):
+        warnings.append(recipe.schedule_warning)
+    return [f"warning: {warning}" for warning in warnings if warning]
+
+
+def read_settings(options: argparse.Namespace, recipe: Recipe | None) -> TalkSettings:
+    """Settings of the clip from the arguments; what they leave out, the weights decide."""
     from .talk import TalkSettings
 
     if not 0 <= options.seed < 2**63:
         raise InputError(f"--seed is {options.seed}; give a number from 0 to {2**63 - 1}.")
-    width_height = re.fullmatch(r"([0-9]+)x([0-9]+)", options.size)
+    size = options.size or (SIZE if recipe is None else size_text(recipe.size))
+    steps = STEPS if recipe is None else recipe.steps
+    width_height = re.fullmatch(r"([0-9]+)x([0-9]+)", size)
     return TalkSettings(
         seed=options.seed,
-        steps=options.steps,
-        shift=options.shift,
+        steps=steps if options.steps is None else options.steps,
+        shift=options.shift or (0.0 if recipe is None else recipe.shift),
         audio_scale=options.audio_scale,
-        size="custom" if width_height else options.size,
+        size="custom" if width_height else size,
         custom_size=(int(width_height[2]), int(width_height[1])) if width_height else None,
         stop_at_seconds=options.stop_at,
         color_strength=options.color_strength,
     )
 
 
-def open_networks(options: argparse.Namespace) -> Networks:
+def open_networks(
+    options: argparse.Namespace, paths: WeightPaths | None, recipe: Recipe | None
+) -> Networks:
     """Load the networks the user chose, or make random ones."""
     import torch
 
-    from .models.networks import find_weights, load_networks, random_networks
+    from .models.networks import load_networks, random_networks
 
     device = choose_device(options.device)
-    if options.random_weights:
+    if paths is None:
         networks = random_networks(options.seed, device)
     else:
-        paths = find_weights(options.weights, {role: getattr(options, role) for role in ROLES})
-        half = torch.bfloat16 if device.type == "cuda" else torch.float32
-        networks = load_networks(paths, device, half)
+        large = recipe is None and device.type == "cuda"
+        networks = load_networks(paths, device, torch.bfloat16 if large else torch.float32)
     parameters = sum(parameter.numel() for parameter in networks.base.parameters())
     if parameters < SMALL_NETWORK_PARAMETERS and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(1)
@@ -233,13 +333,14 @@ def choose_device(name: str | None) -> torch.device:
     return device
 
 
-def describe(job: TalkJob) -> str:
+def describe(job: TalkJob, recipe: Recipe | None) -> str:
     """What is about to be made, in one line."""
     height, width = job.size
     chunks = len(job.plan)
     return (
         f"{length_of(job)} at {width}x{height}, "
         f"{chunks} {'chunk' if chunks == 1 else 'chunks'} of {job.settings.steps} steps"
+        f"{'' if recipe is None else f', {recipe.set_name}'}"
     )
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import folder_paths
 from comfy_api.latest import ComfyExtension, io
 
 from .model_loaders.folders import register_folders
+from .nodes.examples import offer_examples
 from .nodes.faces import FaceMasks
 from .nodes.guidance import TalkGuidanceNode, TalkSigmas
 from .nodes.load import ApplyAdapter, LoadModel, LoadVAE, LoadWav2Vec
+from .nodes.measure import Measure
 from .nodes.reference import ReferenceImage
 from .nodes.speaker import Speaker
 from .nodes.streaming import StreamingSampler
@@ -23,6 +28,7 @@ NODES: list[type[io.ComfyNode]] = [
     TalkGuidanceNode,
     TalkSigmas,
     StreamingSampler,
+    Measure,
 ]
 
 
@@ -30,8 +36,9 @@ class EndlessTalkExtension(ComfyExtension):
     """What ComfyUI asks the pack for."""
 
     async def on_load(self) -> None:
-        """Make model folders known that only other packs use."""
+        """Make model folders known that only other packs use, and put the examples in place."""
         register_folders()
+        offer_examples(Path(folder_paths.get_input_directory()))
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """All nodes."""

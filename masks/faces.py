@@ -139,6 +139,47 @@ def faces_side_by_side(size: tuple[int, int], mask: Tensor | None, count: int = 
     return Faces(regions * drawn)
 
 
+def face_speakers(
+    faces: Faces | None, speakers: Sequence[Tensor | None]
+) -> tuple[Tensor | None, list[int | None] | None]:
+    """Where faces are, and which speaker each of them belongs to.
+
+    Args:
+        faces: The faces of the picture; None takes the speakers' own regions for faces.
+        speakers: The region of each speaker in the same picture, ``[H, W]``; None is everywhere.
+
+    Returns:
+        Regions ``[S, H, W]``, None when nobody has one; and the index of the speaker of each:
+        whose region covers most of the face, at least half. None in place of an index is a face
+        that nobody speaks with, and in place of the list means that no speaker has a region.
+
+    Raises:
+        InputError: Regions of different sizes.
+    """
+    placed = [index for index, region in enumerate(speakers) if region is not None]
+    regions = [region for region in speakers if region is not None]
+    sizes = {(region.shape[0], region.shape[1]) for region in regions}
+    sizes |= set() if faces is None else {faces.size}
+    if len(sizes) > 1:
+        raise InputError(
+            f"The speakers and faces are of pictures of {' and '.join(map(size_text, sizes))} "
+            "pixels; use the same picture for all."
+        )
+    if faces is None:
+        return (torch.stack(regions), list(placed)) if placed else (None, None)
+    if not placed:
+        return faces.regions, None
+    shares = torch.stack(
+        [(faces.regions * (region > 0)).sum((1, 2)) for region in regions]
+    ) / faces.regions.sum((1, 2))
+    best = shares.max(dim=0)
+    owners = [
+        placed[int(index)] if float(share) >= 0.5 else None
+        for share, index in zip(best.values, best.indices, strict=True)
+    ]
+    return faces.regions, owners
+
+
 def dilated(mask: Tensor, pixels: int) -> Tensor:
     """A mask ``[H, W]`` grown by ``pixels`` to every side."""
     side = 2 * pixels + 1

@@ -24,6 +24,7 @@ from ..models.detect import (
     require,
     wan_config,
 )
+from ..models.recipes import BUILT_IN, Recipe, check_same_set, recipe_of, set_of
 from ..models.weights import open_weights
 from .choice import AUTO
 from .folders import find_file
@@ -36,23 +37,47 @@ WEIGHT_DTYPES = {
 }
 """The host's choices of how weights are kept in memory, and what its loader is told for each."""
 
+_RECIPE = "endless_talk_recipe"
+
 _OTHER_INPUTS = ("vace", "camera", "camera_2.2", "s2v", "humo", "animate", "scail", "scail2")
 
 
 def load_base(path: Path, weight_dtype: str = "default") -> ModelPatcher:
     """Load a base model; the caller has checked its file.
 
+    One of a set is small, and runs in float32 as it was trained unless told otherwise.
+
     Args:
         path: The file.
         weight_dtype: One of ``WEIGHT_DTYPES``.
     """
-    return comfy.sd.load_diffusion_model(str(path), model_options=dict(WEIGHT_DTYPES[weight_dtype]))
+    options, recipe = dict(WEIGHT_DTYPES[weight_dtype]), recipe_of(open_weights(path))
+    if recipe is not None:
+        options.setdefault("dtype", torch.float32)
+    model = comfy.sd.load_diffusion_model(str(path), model_options=options)
+    model.set_attachments(_RECIPE, recipe)
+    return model
+
+
+def model_recipe(model: ModelPatcher) -> Recipe | None:
+    """How a loaded model wants to be sampled; None for published ones and other loaders'."""
+    return model.get_attachment(_RECIPE)
+
+
+def entry_recipe(base: str) -> Recipe | None:
+    """How the base behind a list entry wants to be sampled, from its header.
+
+    Raises:
+        InputError, FileNotFoundError: As ``find_file`` and ``recipe_of``.
+    """
+    return recipe_of(open_weights(find_file("base", base)))
 
 
 def find_pair(base: str, adapter: str) -> tuple[Path, Path]:
     """The files behind two list entries, checked against each other by their headers.
 
-    With the adapter on `auto`, a base that has an adapter merged into it is taken for both.
+    With the adapter on `auto`, a base that has an adapter merged into it is taken for both, and the
+    built-in demo takes its own.
 
     Raises:
         InputError: A file is of another kind, the base has no place for a picture, or the two do
@@ -63,10 +88,29 @@ def find_pair(base: str, adapter: str) -> tuple[Path, Path]:
     base_file = open_weights(base_path)
     sizes = wan_config(require(base_file, Kind.WAN))
     check_image_to_video(sizes, base_file.name)
+    recipe_of(base_file)
+    if base == BUILT_IN:
+        adapter = own_adapter(adapter)
     merged = adapter == AUTO and identify(base_file) is Kind.MERGED
     adapter_path = base_path if merged else find_file("adapter", adapter)
-    check_fits(sizes, adapter_config(require(open_weights(adapter_path), Kind.ADAPTER)))
+    adapter_file = require(open_weights(adapter_path), Kind.ADAPTER)
+    check_same_set(set_of(base_file), set_of(adapter_file), "audio adapter")
+    check_fits(sizes, adapter_config(adapter_file))
     return base_path, adapter_path
+
+
+def own_adapter(adapter: str) -> str:
+    """The adapter's list entry that goes with the built-in demo.
+
+    Raises:
+        InputError: Another one was chosen.
+    """
+    if adapter in (AUTO, BUILT_IN):
+        return BUILT_IN
+    raise InputError(
+        f"the {BUILT_IN} speaks with an adapter of its own, and {adapter} was chosen: leave "
+        f"adapter on {AUTO}, or choose a Wan 2.1 base model."
+    )
 
 
 def find_adapter(adapter: str) -> Path:

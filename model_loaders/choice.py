@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from ..errors import InputError
+from ..models.recipes import BUILT_IN
 
 AUTO = "auto"
 """The entry that leaves the choice to the published names."""
@@ -120,7 +121,7 @@ def choose(rule: NameRule, names: Sequence[str], where: str) -> str:
         )
     raise InputError(
         f"auto found no {rule.what} among the {len(safe)} safetensors files in {where}: put one "
-        f"there, such as {rule.example}, or choose a file by its name."
+        f"there, such as {rule.example}, choose a file by its name, or {BUILT_IN} everywhere."
     )
 
 

@@ -1,7 +1,7 @@
-"""Where weights lie: the host's model folders, and two that other packs made customary.
+"""Where weights lie: the host's model folders, two that other packs made customary, and our own.
 
 Knows folder keys and file lists. Which file is meant is `choice`'s business, what a file holds its
-loader's.
+loader's. Our own folder is one entry of a list; its files are no models of the host.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from pathlib import Path
 
 import folder_paths
 
-from .choice import AUTO, RULES, choose, order_names
+from ..models.recipes import BUILT_IN, BUILT_IN_FOLDER, built_in_file
+from .choice import AUTO, RULES, choose, order_names, rank
 
 FOLDERS = {
     "base": ("diffusion_models",),
@@ -38,13 +39,23 @@ def file_list(kind: str) -> list[str]:
     return order_names(RULES[kind], _names(kind))
 
 
+def default_base() -> str:
+    """What a new node offers as base: the first published file that is there, else our own."""
+    names = file_list("base")
+    return names[0] if names and rank(RULES["base"], names[0]) else BUILT_IN
+
+
 def find_file(kind: str, name: str) -> Path:
     """The file that an entry of a list means now; `auto` looks at the folders afresh.
+
+    `auto` never means the built-in demo: whoever has no weights yet should hear which ones to get.
 
     Raises:
         FileNotFoundError: The file is gone; names it and the folders that were searched.
         InputError: `auto` finds no file, or several that are equally good.
     """
+    if name == BUILT_IN:
+        return built_in_file(kind)
     chosen = choose(RULES[kind], _names(kind), _folder_text(kind)) if name == AUTO else name
     for key in FOLDERS[kind]:
         path = folder_paths.get_full_path(key, chosen)
@@ -58,6 +69,8 @@ def find_file(kind: str, name: str) -> Path:
 
 def describe(kind: str, path: Path) -> str:
     """A file for the line under a node: its kind, its folder and its name."""
+    if path.parent == BUILT_IN_FOLDER:
+        return f"{BUILT_IN}: {path.name}"
     return f"{RULES[kind].what}: {path.parent.name}/{path.name}"
 
 

@@ -15,6 +15,7 @@ from comfy.model_patcher import ModelPatcher
 
 from ..models.configs import Wav2VecConfig
 from ..models.detect import Kind, require
+from ..models.recipes import set_of
 from ..models.wav2vec import Wav2VecEncoder, load_wav2vec
 from ..models.wav2vec_keys import detect_wav2vec, wav2vec_metadata_beside
 from ..models.weights import WeightsFile, open_weights
@@ -29,10 +30,11 @@ class HostWav2Vec:
     Args:
         encoder: The network, on the CPU.
         name: How messages call it, usually the file's name.
+        set_name: The set it belongs to, empty for published ones.
     """
 
-    def __init__(self, encoder: Wav2VecEncoder, name: str):
-        self.name = name
+    def __init__(self, encoder: Wav2VecEncoder, name: str, set_name: str = ""):
+        self.name, self.set_name = name, set_name
         self.hidden = encoder.config.hidden
         self.layers = encoder.config.layers
         self.hop_samples = encoder.hop_samples
@@ -81,7 +83,8 @@ def find_wav2vec(name: str) -> Path:
 def load_host_wav2vec(path: Path) -> HostWav2Vec:
     """Read an encoder that `find_wav2vec` has checked."""
     file = open_weights(path)
-    return HostWav2Vec(load_wav2vec(_config(file), file.read(), file.name), file.name)
+    encoder = load_wav2vec(_config(file), file.read(), file.name)
+    return HostWav2Vec(encoder, file.name, set_of(file))
 
 
 def _config(file: WeightsFile) -> Wav2VecConfig:

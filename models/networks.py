@@ -27,6 +27,7 @@ from .detect import (
     vae_config,
     wan_config,
 )
+from .recipes import built_in_file, check_same_set, set_of
 from .wan import WanModel
 from .wan_vae import WanVAE
 from .wav2vec import Wav2VecEncoder, load_wav2vec
@@ -96,6 +97,9 @@ ROLES = {
 }
 """What each file has to be."""
 
+COMPANIONS = {"adapter": "audio adapter", "vae": "VAE", "wav2vec": "audio encoder"}
+"""What belongs to a base, as messages call it."""
+
 
 def find_weights(folder: Path | None, chosen: Mapping[str, Path | None]) -> WeightPaths:
     """Find the four networks by what the files hold, not by their names.
@@ -115,6 +119,18 @@ def find_weights(folder: Path | None, chosen: Mapping[str, Path | None]) -> Weig
         path = chosen.get(role)
         paths[role] = find_role(role, files, folder) if path is None else path
     return WeightPaths(**paths)
+
+
+def built_in_weights(chosen: Mapping[str, Path | None]) -> WeightPaths:
+    """The files that come with the package.
+
+    Args:
+        chosen: Files the user named instead, by role.
+
+    Raises:
+        FileNotFoundError: This copy of the package has them not.
+    """
+    return WeightPaths(**{role: chosen.get(role) or built_in_file(role) for role in ROLES})
 
 
 def open_folder(folder: Path) -> Iterable[WeightsFile]:
@@ -151,23 +167,23 @@ def load_networks(paths: WeightPaths, device: torch.device, dtype: torch.dtype) 
         FileNotFoundError, InputError: A file is missing, unreadable, of another kind, or does not
             fit the others; said before any tensor is read.
     """
-    base_file = require(open_weights(paths.base), Kind.WAN)
-    adapter_file = require(open_weights(paths.adapter), Kind.ADAPTER)
-    vae_file = require(open_weights(paths.vae), Kind.VAE)
-    wav2vec_file = require(open_weights(paths.wav2vec), Kind.WAV2VEC)
-    base, adapter, vae = wan_config(base_file), adapter_config(adapter_file), vae_config(vae_file)
-    metadata = {**wav2vec_metadata_beside(paths.wav2vec), **wav2vec_file.metadata}
-    wav2vec = detect_wav2vec(wav2vec_file.shapes, metadata)
-    check_image_to_video(base, base_file.name)
+    files = {role: require(open_weights(getattr(paths, role)), ROLES[role][0]) for role in ROLES}
+    base, adapter = wan_config(files["base"]), adapter_config(files["adapter"])
+    vae = vae_config(files["vae"])
+    metadata = {**wav2vec_metadata_beside(paths.wav2vec), **files["wav2vec"].metadata}
+    wav2vec = detect_wav2vec(files["wav2vec"].shapes, metadata)
+    check_image_to_video(base, files["base"].name)
+    for role, what in COMPANIONS.items():
+        check_same_set(set_of(files["base"]), set_of(files[role]), what)
     check_fits(base, adapter)
     check_features(adapter, wav2vec.hidden, wav2vec.layers)
     with empty_weights():
         empty = WanModel(base), AudioAdapter(adapter), WanVAE(vae)
     return Networks(
-        fill(empty[0], base_file, dtype).to(device),
-        fill(empty[1], adapter_file, dtype).to(device),
-        fill(empty[2], vae_file, torch.float32).to(device),
-        load_wav2vec(wav2vec, wav2vec_file.read(), wav2vec_file.name),
+        fill(empty[0], files["base"], dtype).to(device),
+        fill(empty[1], files["adapter"], dtype).to(device),
+        fill(empty[2], files["vae"], torch.float32).to(device),
+        load_wav2vec(wav2vec, files["wav2vec"].read(), files["wav2vec"].name),
     )
 
 

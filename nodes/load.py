@@ -15,14 +15,22 @@ from ..model_loaders.adapter import attach_adapter, load_adapter
 from ..model_loaders.base import (
     WEIGHT_DTYPES,
     check_model,
+    entry_recipe,
     find_adapter,
     find_pair,
     load_base,
 )
 from ..model_loaders.choice import AUTO
-from ..model_loaders.folders import describe, file_list, file_stamp, path_stamp
+from ..model_loaders.folders import (
+    default_base,
+    describe,
+    file_list,
+    file_stamp,
+    path_stamp,
+)
 from ..model_loaders.vae import find_vae, load_vae
 from ..model_loaders.wav2vec import find_wav2vec, load_host_wav2vec
+from ..models.recipes import BUILT_IN
 from .sockets import Wav2Vec, show_under_node
 
 CATEGORY = "EndlessTalk/load"
@@ -54,14 +62,17 @@ class LoadModel(io.ComfyNode):
             display_name="Load Talking Model",
             category=CATEGORY,
             description="Load a Wan 2.1 image-to-video model and attach the InfiniteTalk audio "
-            "adapter. For GGUF bases or other loaders use Apply Audio Adapter.",
+            "adapter. The built-in demo needs no files: a tiny model that comes with the pack, for "
+            "first steps. For GGUF bases or other loaders use Apply Audio Adapter.",
             search_aliases=["InfiniteTalk", "MultiTalk", "talking head", "lip sync", "avatar"],
             inputs=[
                 io.Combo.Input(
                     "base_model",
-                    options=file_list("base"),
-                    tooltip="Wan 2.1 I2V 14B, 480p or 720p, from models/diffusion_models. A T2V "
-                    "model is refused.",
+                    options=[BUILT_IN, *file_list("base")],
+                    default=default_base(),
+                    tooltip="Wan 2.1 I2V 14B, 480p or 720p, from models/diffusion_models; a T2V "
+                    "model is refused. built-in demo: a tiny model of drawn faces, with an adapter "
+                    "of its own; choose it in all three loaders.",
                 ),
                 io.Combo.Input(
                     "adapter",
@@ -107,7 +118,9 @@ class LoadModel(io.ComfyNode):
         cls, base_model: str, adapter: str = AUTO, weight_dtype: str = "default"
     ) -> io.NodeOutput:
         base_path, adapter_path = find_pair(base_model, adapter)
-        show_under_node(cls.hidden.unique_id, describe("adapter", adapter_path))
+        recipe = entry_recipe(base_model)
+        told = recipe.summary if recipe else describe("adapter", adapter_path)
+        show_under_node(cls.hidden.unique_id, told)
         model = load_base(base_path, weight_dtype)
         check_model(model, adapter_path)
         return io.NodeOutput(attach_adapter(model, load_adapter(str(adapter_path))))
@@ -180,11 +193,11 @@ class LoadVAE(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "vae",
-                    options=[AUTO, *file_list("vae")],
+                    options=[BUILT_IN, AUTO, *file_list("vae")],
                     default=AUTO,
                     optional=True,
                     tooltip="Wan 2.1 VAE from models/vae. auto takes the published file; the VAE "
-                    "of Wan 2.2 5B does not fit.",
+                    "of Wan 2.2 5B does not fit. built-in demo belongs to the base of that name.",
                 )
             ],
             outputs=[io.Vae.Output("vae", tooltip="Turns frames into latents and back.")],
@@ -221,12 +234,13 @@ class LoadWav2Vec(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "wav2vec",
-                    options=[AUTO, *file_list("wav2vec")],
+                    options=[BUILT_IN, AUTO, *file_list("wav2vec")],
                     default=AUTO,
                     optional=True,
                     tooltip="wav2vec2 file from models/audio_encoders, models/wav2vec2 or "
                     "models/transformers. InfiniteTalk was trained with chinese-wav2vec2-base, for "
-                    "all languages; the large kind is refused.",
+                    "all languages; the large kind is refused. built-in demo belongs to the base "
+                    "of that name.",
                 )
             ],
             outputs=[

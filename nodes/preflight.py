@@ -9,8 +9,9 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,12 @@ from ..errors import InputError
 from ..frames import FPS, clip_frames
 from ..masks.regions import speaker_masks
 from ..masks.tokens import check_speakers_visible, latent_masks, token_masks
+from ..models.recipes import Recipe, check_same_set
 from ..models.routing import RANGES
 from ..reference.sources import PictureReference
 from ..samplers.guidance import BRANCH_INPUTS, Guidance
 from ..samplers.plan import CHUNK_FRAMES, CONTEXT_FRAMES, Chunk, plan_chunks
-from ..samplers.schedule import default_shift, flow_sigmas
+from ..samplers.schedule import default_shift, flow_sigmas, same_schedule
 
 JOB_NAME = re.compile(r"\w(?:[\w .-]{0,78}[\w-])?")
 RESERVED = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\..*)?", re.IGNORECASE)
@@ -40,6 +42,8 @@ BYTES_PER_PIXEL = 0.25
 """What a second pass over grainy frames needs at most at crf 12, and a little more."""
 
 SPARE_BYTES = 200_000_000
+
+PROMPTS = ("positive", "negative")
 
 LOWEST_START = 0.95
 """First noise level below which a clip that begins from noise alone looks wrong."""
@@ -58,6 +62,24 @@ class StreamSettings:
     context_frames: int = CONTEXT_FRAMES
     color_strength: float = 1.0
     lossless: bool = False
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What is known of MODEL and VAE, often before they are loaded.
+
+    Attributes:
+        recipe: How a base of a set wants to be sampled; None for published ones.
+        base_known: Whether anything is known of the base.
+        vae_set: The set that the VAE belongs to, empty for published ones; None is not known.
+    """
+
+    recipe: Recipe | None = None
+    base_known: bool = False
+    vae_set: str | None = None
+
+
+UNKNOWN = Weights()
 
 
 @dataclass(frozen=True)
@@ -101,6 +123,7 @@ def plan_clip(
     sampler: Any,
     sigmas: Tensor | None,
     folder: Path,
+    weights: Weights = UNKNOWN,
     checks: Sequence[Callable[[], Any]] = (),
 ) -> ClipPlan:
     """Check and plan a clip.
@@ -114,6 +137,7 @@ def plan_clip(
         sampler: The SAMPLER, or None for Euler.
         sigmas: The SIGMAS, or None for our own schedule.
         folder: Where the clip will be written.
+        weights: What is known of MODEL and VAE.
         checks: What else may be refused; each raises InputError.
 
     Raises:
@@ -127,21 +151,27 @@ def plan_clip(
         except InputError as error:
             problems.append(str(error))
 
+    recipe = weights.recipe
     plan = attempt(lambda: plan_frames(settings, speech))
-    schedule = attempt(lambda: choose_sigmas(settings, reference.size, sigmas))
+    schedule = attempt(lambda: choose_sigmas(settings, reference.size, sigmas, recipe))
     branches = [] if schedule is None else branches_of(guidance, schedule)
     masks = attempt(lambda: place_speakers(speech, reference))
     attempt(lambda: check_job_name(settings.job_name))
     attempt(lambda: check_folder(folder / settings.job_name))
     attempt(lambda: check_sampler(sampler))
-    for check in checks:
+    trained = (*set_checks(weights, speech), *recipe_checks(recipe, reference, connected))
+    for check in (*trained, *checks):
         attempt(check)
-    attempt(lambda: check_prompts(branches, connected))
+    attempt(lambda: check_prompts(branches, connected, recipe))
     if plan is not None:
         attempt(lambda: check_disk(plan, reference.size, folder))
     if problems:
         raise InputError("\n".join(problems))
-    warnings = find_warnings(speech, branches, plan, schedule)
+    warnings = find_warnings(speech, plan, schedule)
+    if recipe is None:
+        warnings += published_warnings(branches, schedule)
+    else:
+        warnings += recipe_warnings(recipe, reference.size, len(speech.speakers), schedule)
     return ClipPlan(settings, plan, schedule, branches, masks, warnings)
 
 
@@ -155,10 +185,16 @@ def plan_frames(settings: StreamSettings, speech: Speech) -> list[Chunk]:
     return plan_chunks(total, settings.chunk_frames, settings.context_frames)
 
 
-def choose_sigmas(settings: StreamSettings, size: tuple[int, int], sigmas: Tensor | None) -> Tensor:
+def choose_sigmas(
+    settings: StreamSettings,
+    size: tuple[int, int],
+    sigmas: Tensor | None,
+    recipe: Recipe | None = None,
+) -> Tensor:
     """The user's SIGMAS, or our schedule."""
     if sigmas is None:
-        return flow_sigmas(settings.steps, settings.shift or default_shift(size))
+        shift = default_shift(size) if recipe is None else recipe.shift
+        return flow_sigmas(settings.steps, settings.shift or shift)
     falling = sigmas.ndim == 1 and len(sigmas) > 1 and bool((sigmas.diff() < 0).all())
     if not falling or float(sigmas[-1]) != 0 or float(sigmas[0]) > 1:
         raise InputError(
@@ -231,9 +267,47 @@ def check_sampler(sampler: Any) -> None:
         )
 
 
-def check_prompts(branches: list[str], connected: set[str]) -> None:
+def set_checks(weights: Weights, speech: Speech) -> Iterator[Callable[[], Any]]:
+    """What was not trained together does not work together."""
+    if not weights.base_known:
+        return
+    base = "" if weights.recipe is None else weights.recipe.set_name
+    if weights.vae_set is not None:
+        yield partial(check_same_set, base, weights.vae_set, "VAE")
+    for number, speaker in enumerate(speech.speakers, 1):
+        encoder_set = getattr(speaker.encoder, "set_name", "")
+        yield partial(check_same_set, base, encoder_set, f"wav2vec2 of speaker {number}")
+
+
+def recipe_checks(
+    recipe: Recipe | None, reference: PictureReference, connected: set[str]
+) -> Iterator[Callable[[], Any]]:
+    """A base of a set knows neither text nor CLIP vision."""
+    if recipe is None:
+        return
+    taken = [f"the {name} prompt" for name in PROMPTS if name in connected]
+    if reference.image_tokens is not None:
+        taken.append("CLIP vision (on Reference Image)")
+    for what in taken:
+        yield partial(refuse_input, recipe, what)
+
+
+def refuse_input(recipe: Recipe, what: str) -> None:
+    """Refuse what a base was not trained with."""
+    raise InputError(
+        f"the {recipe.set_name} was trained without text and without CLIP vision, and {what} is "
+        "connected: disconnect it, or load a Wan 2.1 base model."
+    )
+
+
+def check_prompts(branches: list[str], connected: set[str], recipe: Recipe | None = None) -> None:
     """Guidance along the text needs something to guide away from."""
     wanted = {BRANCH_INPUTS[name][0] for name in branches}
+    if "negative" in wanted and recipe is not None:
+        raise InputError(
+            f"Talk Guidance guides along the text, and the {recipe.set_name} was trained without: "
+            "set its text scale to 1."
+        )
     if "negative" in wanted and "negative" not in connected:
         raise InputError(
             "Talk Guidance guides along the text, but no negative prompt is connected: connect one "
@@ -254,11 +328,9 @@ def check_disk(plan: list[Chunk], size: tuple[int, int], folder: Path) -> None:
         )
 
 
-def find_warnings(
-    speech: Speech, branches: list[str], plan: list[Chunk], sigmas: Tensor
-) -> list[str]:
-    """What is allowed and probably not meant."""
-    speakers, steps = speech.speakers, len(sigmas) - 1
+def find_warnings(speech: Speech, plan: list[Chunk], sigmas: Tensor) -> list[str]:
+    """What is allowed and probably not meant, whatever the weights."""
+    speakers = speech.speakers
     seconds = sum(chunk.kept_frames for chunk in plan) / FPS
     warnings = [
         f"speaker {number} starts at {each.start_seconds:g} s, after the clip ends at {seconds:g} s"
@@ -275,6 +347,22 @@ def find_warnings(
             f"the SIGMAS begin at {float(sigmas[0]):.2f} instead of 1: nothing but weak noise is "
             "there to begin from, and the clip will be washed out"
         )
+    return warnings
+
+
+def recipe_warnings(
+    recipe: Recipe, size: tuple[int, int], speakers: int, sigmas: Tensor
+) -> list[str]:
+    """What a base of a set was not trained for."""
+    warnings = [recipe.size_warning(size, speakers)]
+    if not same_schedule(sigmas, flow_sigmas(recipe.steps, recipe.shift)):
+        warnings.append(recipe.schedule_warning)
+    return [warning for warning in warnings if warning]
+
+
+def published_warnings(branches: list[str], sigmas: Tensor) -> list[str]:
+    """Steps and guidance that published weights and LoRAs were not made for."""
+    warnings, steps = [], len(sigmas) - 1
     if steps > 12 and len(branches) == 1:
         warnings.append(
             f"{steps} steps without Talk Guidance: the voice is followed loosely; connect Talk "

@@ -25,6 +25,7 @@ from ..bridge import HostCodec, HostConditioner, HostDenoiser, empty_prompt, unh
 from ..errors import InputError
 from ..frames import FPS, SPATIAL_STRIDE, latent_frames
 from ..model_loaders.adapter import adapter_file, attached_adapter
+from ..model_loaders.base import model_recipe
 from ..reference.sources import PictureReference
 from ..samplers.guidance import Guidance
 from ..samplers.noise import chunk_noise
@@ -161,7 +162,8 @@ def model_warnings(sources: ClipSources) -> list[str]:
     check_prompt_width(model, sources.prompts)
     check_vae(sources.vae, model)
     warnings = [f"{words} of another node cannot run here" for words in unheard_hooks(model)]
-    if getattr(model.model.diffusion_model, "img_emb", None) is None:
+    seeing = getattr(model.model.diffusion_model, "img_emb", None) is not None
+    if not seeing and model_recipe(model) is None:
         warnings.append(
             "this base has no image branch, as Wan 2.2 has none: the published adapters were "
             "trained on Wan 2.1 I2V"

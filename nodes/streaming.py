@@ -17,17 +17,25 @@ from comfy_execution.graph_utils import ExecutionBlocker
 from ..audio.speech import single_waveform
 from ..errors import InputError
 from ..frames import FPS
+from ..model_loaders.base import entry_recipe, model_recipe
+from ..model_loaders.vae import entry_set, vae_set
 from ..samplers.guidance import BRANCH_INPUTS, TalkGuidance
 from ..video.sound import Sound
 from . import sockets
-from .preflight import ClipPlan, StreamSettings, plan_clip
+from .preflight import PROMPTS, ClipPlan, StreamSettings, Weights, plan_clip
 from .render import ClipSources, clock, model_warnings, render_clip
 from .results import finished, generation, inputs_key
+from .upstream import constant_ahead
 
 FOLDER = "endless_talk"
 """Below the output folder."""
 
-PROMPTS = ("positive", "negative")
+LOADERS = (
+    ("model", "EndlessTalkLoadModel", "base_model"),
+    ("vae", "EndlessTalkLoadVAE", "vae"),
+)
+"""Socket, class of the node behind it that opens a file, and the widget that says which."""
+
 LAZY = ("model", "vae", *PROMPTS)
 """Evaluated only when everything else has been found to be in order."""
 
@@ -91,7 +99,7 @@ class StreamingSampler(io.ComfyNode):
     @classmethod
     def check_lazy_status(cls, **inputs: Any) -> list[str]:
         """Check and plan with what is cheap; then ask for the models."""
-        clip = plan_from(inputs)
+        clip = plan_from(inputs, cls.hidden)
         if inputs.get("action") == "plan only":
             return []
         wanted = [name for name in LAZY if name not in PROMPTS or reads(clip, name)]
@@ -101,7 +109,7 @@ class StreamingSampler(io.ComfyNode):
     @classmethod
     def execute(cls, **inputs: Any) -> io.NodeOutput:
         """Render, save, show."""
-        clip = plan_from(inputs)
+        clip = plan_from(inputs, cls.hidden)
         if inputs.get("action") == "plan only":
             return cls.show_plan(clip)
         sources, node_id = sources_from(inputs), cls.hidden.unique_id
@@ -155,7 +163,8 @@ def content_inputs() -> list[Any]:
             "positive",
             optional=True,
             lazy=True,
-            tooltip="What the picture shows and how the speaker behaves. Without it: no text.",
+            tooltip="What the picture shows and how the speaker behaves. Without it: no text, as "
+            "the built-in demo wants it.",
         ),
         io.Conditioning.Input(
             "negative",
@@ -208,8 +217,8 @@ def sampling_widgets() -> list[Any]:
             min=1,
             max=200,
             tooltip=(
-                "Denoising steps per chunk: 4 to 8 with a step LoRA, 40 without. Time grows with "
-                "it."
+                "Denoising steps per chunk: 4 to 8 with a step LoRA, 40 without, 4 with the "
+                "built-in demo. Time grows with it."
             ),
         ),
         io.Float.Input(
@@ -219,7 +228,8 @@ def sampling_widgets() -> list[Any]:
             min=0.0,
             max=100.0,
             step=0.1,
-            tooltip="Shift of the noise schedule. 0 chooses: 7 up to 0.5 megapixels, 11 above.",
+            tooltip="Shift of the noise schedule. 0 chooses: 7 up to 0.5 megapixels, 11 above, the "
+            "built-in demo's own with it.",
         ),
         io.Float.Input(
             "stop_at",
@@ -304,8 +314,8 @@ def advanced_widgets() -> list[Any]:
     ]
 
 
-def plan_from(inputs: Mapping[str, Any]) -> ClipPlan:
-    """Check and plan from the node's inputs."""
+def plan_from(inputs: Mapping[str, Any], hidden: Any) -> ClipPlan:
+    """Check and plan from the node's inputs, and from the graph where they are not made yet."""
     anchored = inputs.get("color_anchor", "reference") == "reference"
     settings = StreamSettings(
         **{name: inputs[name] for name in WIDGETS if name in inputs},
@@ -321,8 +331,24 @@ def plan_from(inputs: Mapping[str, Any]) -> ClipPlan:
         sampler=inputs.get("sampler"),
         sigmas=inputs.get("sigmas"),
         folder=Path(folder_paths.get_output_directory()) / FOLDER,
+        weights=weights_of(inputs, hidden),
         checks=[lambda: soundtrack_of(inputs.get("soundtrack"))],
     )
+
+
+def weights_of(inputs: Mapping[str, Any], hidden: Any) -> Weights:
+    """What MODEL and VAE are: asked themselves when they are there, else looked up in the graph."""
+    model, vae = inputs.get("model"), inputs.get("vae")
+    base, vae_entry = (
+        constant_ahead(hidden.prompt, hidden.unique_id, socket, kind=kind, widget=widget)
+        for socket, kind, widget in LOADERS
+    )
+    recipe, belongs = None, None
+    if model is not None or base is not None:
+        recipe = model_recipe(model) if model is not None else entry_recipe(base)
+    if vae is not None or vae_entry is not None:
+        belongs = vae_set(vae) if vae is not None else entry_set(vae_entry)
+    return Weights(recipe, model is not None or base is not None, belongs)
 
 
 def sources_from(inputs: Mapping[str, Any]) -> ClipSources:

@@ -77,6 +77,11 @@ def flow_sigmas(steps: int, shift: float) -> Tensor:
     return torch.cat([sigmas, sigmas.new_zeros(1)]).float()
 
 
+def same_schedule(first: Tensor, second: Tensor) -> bool:
+    """Whether two schedules pass through the same noise levels, as far as a clip shows it."""
+    return first.shape == second.shape and torch.allclose(first, second, atol=1e-3)
+
+
 def sigmas_from(sigmas: Tensor, start: float) -> Tensor:
     """The part of a schedule from a noise level on, which becomes its first sigma.
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from endless_talk.cli import main
-from endless_talk.models import networks
+from endless_talk.models import networks, recipes
 from endless_talk.models.adapter import AudioAdapter
 from endless_talk.models.wan import WanModel
 
@@ -168,7 +168,6 @@ def test_weights_that_cannot_be_used(kind, capsys, tmp_path, good):
 
 
 ARGUMENTS = {
-    "no weights": ({"weights": None}, "--random-weights"),
     "weights twice": ({"random_weights": True, "base": "x.safetensors"}, "exclude"),
     "no such folder": ({"weights": "nowhere"}, "nowhere"),
     "not an mp4": ({"out": "clip.avi"}, "clip.mp4"),
@@ -192,6 +191,19 @@ ARGUMENTS = {
 def test_arguments_that_make_no_sense(kind, capsys, tmp_path, good):
     given, says = ARGUMENTS[kind]
     assert says in refuse(capsys, tmp_path, good, **given)
+
+
+def test_a_copy_without_the_built_in_demo_says_so(capsys, tmp_path, good, monkeypatch):
+    monkeypatch.setattr(recipes, "BUILT_IN_FOLDER", tmp_path / "assets" / "demo")
+    message = refuse(capsys, tmp_path, good, weights=None)
+    assert "assets/demo" in message and "no built-in demo" in message
+
+
+def test_a_file_of_another_set_is_refused(capsys, tmp_path, good, monkeypatch):
+    folder = files.weights_folder(tmp_path / "demo", set_name=recipes.BUILT_IN)
+    monkeypatch.setattr(recipes, "BUILT_IN_FOLDER", folder)
+    vae = good / "weights" / "vae.safetensors"
+    assert "built-in demo for the VAE" in refuse(capsys, tmp_path, good, weights=None, vae=vae)
 
 
 def test_an_empty_weights_folder_says_what_is_missing(capsys, tmp_path, good):

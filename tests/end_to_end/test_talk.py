@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from endless_talk.cli import main
+from endless_talk.models import recipes
 
 SMALL = ["--size", "64x64", "--steps", "1"]
 
@@ -87,6 +88,34 @@ def test_weight_files_give_the_clip_of_the_networks_they_came_from(tmp_path, por
     assert talk(portrait, audio, tmp_path / "a.mp4", "--weights", weights) == 0
     assert talk(portrait, audio, tmp_path / "b.mp4", "--random-weights", "--seed", 42) == 0
     assert np.array_equal(files.frames_of(tmp_path / "a.mp4"), files.frames_of(tmp_path / "b.mp4"))
+
+
+@pytest.fixture
+def built_in(tmp_path, monkeypatch):
+    """A built-in set of random weights, so that what is tested does not depend on the trained."""
+    folder = files.weights_folder(tmp_path / "demo", set_name=recipes.BUILT_IN)
+    monkeypatch.setattr(recipes, "BUILT_IN_FOLDER", folder)
+
+
+def run(*arguments):
+    return main(["talk", *(str(argument) for argument in arguments)])
+
+
+def test_without_weights_the_built_in_demo_speaks_its_own_way(tmp_path, portrait, built_in, capsys):
+    audio, out = files.voice(tmp_path / "voice.wav", 0.2), tmp_path / "a.mp4"
+    assert run("--image", portrait, "--audio", audio, "--out", out) == 0
+    said = capsys.readouterr().out
+    assert "at 64x64, 1 chunk of 2 steps, built-in demo" in said and "warning" not in said
+    assert probe(out)["size"] == (64, 64)
+
+
+def test_what_the_built_in_demo_was_not_made_for_is_warned_of(tmp_path, portrait, built_in, capsys):
+    audio, out = files.voice(tmp_path / "voice.wav", 0.1), tmp_path / "a.mp4"
+    inputs = ("--image", portrait, "--audio", audio, "--out", out)
+    assert run(*inputs, "--size", "80x64", "--steps", 1) == 0
+    said = capsys.readouterr().out
+    assert "choose 64x64" in said and "set steps to 2" in said
+    assert probe(out)["size"] == (64, 80)
 
 
 def test_stop_at_ends_early_with_the_frames_of_the_whole_clip(tmp_path, portrait):

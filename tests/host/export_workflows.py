@@ -49,7 +49,7 @@ def main() -> int:
 def show_assets(folder: Path) -> None:
     """Put a face into the pictures, and a voice as long as a real one into the players."""
     shutil.copy(ROOT / "assets" / "portrait.png", folder)
-    for name in ("speech", "left_voice", "right_voice"):
+    for name in ("speech", "left_voice", "right_voice", "endless_talk_speech"):
         shutil.copy(ROOT / "assets" / "speech.flac", folder / f"{name}.flac")
     face = Image.open(ROOT / "assets" / "portrait.png").convert("RGB")
     pair = Image.new("RGB", (2 * face.width, face.height))

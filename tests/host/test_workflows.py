@@ -10,14 +10,15 @@ import pytest
 from host_files import SIZE, VOICE_SECONDS
 from host_graphs import CLIP_FRAMES
 from host_schema import frozen
-from host_workflows import SIZES, clip_of, find, tiny
+from host_workflows import FIRST, SIZES, clip_of, find, needs_built_in, runnable, tiny
 
 from workflows import graphs, known_nodes, problems, prompt_of, read_json, twin
 
 each_graph = pytest.mark.parametrize("path", graphs(), ids=lambda path: path.stem)
+each_that_runs = pytest.mark.parametrize("path", runnable())
 
 
-@each_graph
+@pytest.mark.parametrize("path", graphs()[1:], ids=lambda path: path.stem)
 def test_a_workflow_is_valid_as_shipped(server, path):
     """Everything is accepted and runs, up to the text encoder, which is an empty file here."""
     prompt = read_json(twin(path))
@@ -26,7 +27,18 @@ def test_a_workflow_is_valid_as_shipped(server, path):
     assert prompt[outcome.node]["class_type"] == "CLIPLoader", outcome.message
 
 
-@each_graph
+@needs_built_in
+def test_the_first_workflow_runs_as_shipped(server, rendered):
+    """Nothing is chosen, nothing was downloaded; the voice alone is a shorter one."""
+    (path,) = (path for path in graphs() if path.stem == FIRST)
+    with server.listen() as events:
+        outcome = rendered(read_json(twin(path)), timeout=600)
+    with av.open(str(clip_of(server, outcome))) as container:
+        assert sum(1 for _ in container.decode(video=0)) == CLIP_FRAMES
+    assert not [text for _, text in events.texts if "warning" in text]
+
+
+@each_that_runs
 def test_a_workflow_can_be_planned_as_shipped(rendered, path):
     """At its own size and with its own numbers; nothing of it needs a model."""
     prompt = read_json(twin(path))
@@ -41,7 +53,7 @@ def test_a_workflow_fits_the_nodes_of_this_server(known, path):
     assert problems(read_json(twin(path)), running) == []
 
 
-@each_graph
+@each_that_runs
 @pytest.mark.parametrize("source", ["graph", "api twin"])
 def test_a_workflow_becomes_a_clip(server, rendered, path, source):
     graph = read_json(path)
@@ -60,7 +72,7 @@ def test_a_workflow_becomes_a_clip(server, rendered, path, source):
         assert json.loads(container.metadata["prompt"]).keys() == tiny(prompt, SIZE).keys()
 
 
-@each_graph
+@each_that_runs
 def test_the_first_run_of_the_note_is_short(server, rendered, path):
     """``stop_at``, as the note advises it; here 0.2 s."""
     prompt = tiny(read_json(twin(path)), SIZES[path.stem], stop_at=0.2, job_name="first_run")

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 from safetensors.torch import save_file
 
+from endless_talk.models import recipes
 from endless_talk.models.networks import RANDOM_WAN, RANDOM_WAV2VEC, random_networks
 
 BASE_METADATA = {
@@ -25,6 +26,8 @@ BASE_METADATA = {
 WAV2VEC_METADATA = {
     "config": json.dumps({"wav2vec2": {"num_attention_heads": RANDOM_WAV2VEC.heads}})
 }
+RECIPE = {recipes.SIZE: "64x64", recipes.STEPS: "2", recipes.SHIFT: "5.0"}
+"""What the base of a set says of itself."""
 
 
 def picture(path: Path, size=(96, 80), mode="RGB", **save) -> Path:
@@ -72,14 +75,17 @@ def silent_video(path: Path, frames=10) -> Path:
     return path
 
 
-def weights_folder(folder: Path, seed=42) -> Path:
-    """The random networks as published-layout safetensors."""
+def weights_folder(folder: Path, seed=42, set_name="") -> Path:
+    """The random networks as published-layout safetensors, of a set if it has a name."""
     networks = random_networks(seed)
     folder.mkdir(parents=True, exist_ok=True)
-    save(networks.base.state_dict(), folder / "base.safetensors", BASE_METADATA)
-    save(networks.adapter.state_dict(), folder / "adapter.safetensors")
-    save(networks.vae.state_dict(), folder / "vae.safetensors")
-    save(networks.wav2vec.state_dict(), folder / "wav2vec.safetensors", WAV2VEC_METADATA)
+    belongs = {recipes.SET: set_name} if set_name else {}
+    base = {**BASE_METADATA, **belongs, **(RECIPE if set_name else {})}
+    save(networks.base.state_dict(), folder / "base.safetensors", base)
+    save(networks.adapter.state_dict(), folder / "adapter.safetensors", belongs)
+    save(networks.vae.state_dict(), folder / "vae.safetensors", belongs)
+    encoder = {**WAV2VEC_METADATA, **belongs}
+    save(networks.wav2vec.state_dict(), folder / "wav2vec.safetensors", encoder)
     return folder
 
 

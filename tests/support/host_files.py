@@ -172,6 +172,7 @@ def write_media(folder: Path) -> None:
     files.picture(folder / "one_pixel.png", (1, 1))
     sound(folder / "voice.wav", "pcm_s16le", VOICE_SECONDS, rate=44100, channels=2)
     sound(folder / "speech.flac", "flac", VOICE_SECONDS, rate=16000)
+    sound(folder / "endless_talk_speech.flac", "flac", VOICE_SECONDS, rate=16000)
     sound(folder / "left_voice.flac", "flac", VOICE_SECONDS, rate=16000)
     sound(folder / "right_voice.flac", "flac", SECOND_VOICE_SECONDS, rate=16000, hertz=330)
     sound(folder / "voice2.flac", "flac", SECOND_VOICE_SECONDS, rate=16000, hertz=330)

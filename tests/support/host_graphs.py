@@ -8,6 +8,8 @@ import copy
 
 import host_files
 
+from endless_talk.models.recipes import BUILT_IN
+
 SAMPLER = {
     "seed": 42,
     "steps": 2,
@@ -61,6 +63,17 @@ def one_speaker(**sampler) -> dict:
         ),
         "sampler": node("EndlessTalkStreamingSampler", **inputs),
     }
+
+
+def built_in(**sampler) -> dict:
+    """The same with the built-in demo in all loaders; it takes neither text nor CLIP vision."""
+    graph = one_speaker(**{"job_name": "built_in", "steps": 4, **sampler})
+    graph["model"] = node("EndlessTalkLoadModel", base_model=BUILT_IN)
+    graph = with_inputs(graph, "vae", vae=BUILT_IN)
+    graph = with_inputs(graph, "wav2vec", wav2vec=BUILT_IN)
+    graph = with_inputs(graph, "reference", clip_vision=None)
+    graph = with_inputs(graph, "sampler", positive=None)
+    return {name: one for name, one in graph.items() if name not in ("clip_vision", "positive")}
 
 
 def two_speakers(**sampler) -> dict:
