@@ -148,12 +148,12 @@ def evaluate_clip(
 
     short = cast(index, control)[1]
     base = render_trial(networks, [face], [short.samples], control, setting)
-    alone = replace(setting, context_frames=1)
+    alone = replace(setting, continues=False)
     loose = render_trial(networks, [face], [short.samples], control, alone)
     truth = drawn_truth(face, short, base, index)
     clips = {
         "generated, as long as the controls": base,
-        "one frame of context": loose,
+        "chunks without context": loose,
         "VAE round trip": round_trip(networks, truth),
         "drawn truth": truth,
     }

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,6 +44,8 @@ class Setting:
     strength: float = 1.0
     context_frames: int = CONTEXT_FRAMES
     color_strength: float = 1.0
+    continues: bool = True
+    """False starts every chunk from the portrait: the control without context."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +96,19 @@ class StillPicture:
         return self.picture
 
 
+class Forgetful:
+    """A denoiser that starts every chunk from what the first one started from."""
+
+    def __init__(self, denoiser: EulerDenoiser):
+        self.denoiser = denoiser
+        self.start: Tensor | None = None
+
+    def denoise(self, *inputs: Any, held: Tensor, **options: Any) -> Tensor:
+        """See ``protocols.Denoiser``."""
+        self.start = held if self.start is None else self.start
+        return self.denoiser.denoise(*inputs, held=self.start, **options)
+
+
 def portrait_of(faces: Sequence[Identity], size: int = SIZE) -> np.ndarray:
     """Faces at rest side by side, uint8 ``[size, size * faces, 3]``."""
     return render(faces, [at_rest()] * len(faces), size)[0]
@@ -127,6 +143,7 @@ def render_trial(
         FeatureTrack(networks.wav2vec, pad_for_clip(normalize_loudness(voice), frames))
         for voice in voices
     ]
+    denoiser = EulerDenoiser(predictor, TalkGuidance(audio_scale=setting.audio_scale))
     sink, plan = FrameList(), plan_chunks(frames, CHUNK_FRAMES, setting.context_frames)
     side, wide = SIZE // SPATIAL_STRIDE, len(faces) * SIZE // SPATIAL_STRIDE
     shape = (networks.vae.config.latent_channels, latent_frames(CHUNK_FRAMES), side, wide)
@@ -140,7 +157,7 @@ def render_trial(
             texts={"positive": torch.zeros(0, networks.base.config.text_dim)},
             voices=tracks,
         ),
-        denoiser=EulerDenoiser(predictor, TalkGuidance(audio_scale=setting.audio_scale)),
+        denoiser=denoiser if setting.continues else Forgetful(denoiser),
         codec=networks.vae,
         sink=sink,
         noise=lambda index: chunk_noise(setting.seed, index, shape),

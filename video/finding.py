@@ -29,6 +29,9 @@ USUAL_ROW, USUAL_COLUMN = 0.68, 0.5
 SPREAD = 0.16
 """How far from there, as a standard deviation in shares; two are unlikely, three excluded."""
 
+LEAST_MOTION = (0.5 / 255) ** 2
+"""Squared steps of brightness, of full scale, below which nothing moves but rounding."""
+
 RIM = 0.3
 """Motion left over, relative to its peak, that still belongs to the mouth."""
 
@@ -72,6 +75,8 @@ def find_mouths(
 def motion_left_over(frames: Iterable[Tensor]) -> tuple[np.ndarray, tuple[int, int]]:
     """Motion energy beyond that of edges swaying along, ``[h, w]``, and the frames' size.
 
+    Mean squared steps of brightness from frame to frame, in squares of full scale.
+
     Raises:
         InputError: There is no frame.
     """
@@ -91,7 +96,7 @@ def motion_left_over(frames: Iterable[Tensor]) -> tuple[np.ndarray, tuple[int, i
             break
     if motion is None or slopes is None:
         raise InputError("The video has no frames; choose one that plays.")
-    motion, slopes = (_blurred(plane, 1.0) for plane in (motion, slopes))
+    motion, slopes = (_blurred(plane / count, 1.0) for plane in (motion, slopes))
     textured = slopes > slopes.mean()
     swaying = (motion[textured] / slopes[textured]).median() if textured.any() else 0.0
     return (motion - swaying * slopes).clamp(min=0).numpy(), size
@@ -115,7 +120,7 @@ def _mouth_in(left_over: np.ndarray, region: Tensor) -> Box | None:
     energy = ndimage.gaussian_filter(left_over, max(1.0, 0.03 * (bottom - top)))
     likely = energy * usual
     peak = np.unravel_index(int(likely.argmax()), likely.shape)
-    if likely[peak] <= 0:
+    if likely[peak] <= 0 or energy[peak] < LEAST_MOTION:
         return None
     labels, _ = ndimage.label(energy * (usual > 0) > RIM * energy[peak])  # type: ignore[misc]
     ys, xs = np.nonzero(labels == labels[peak])

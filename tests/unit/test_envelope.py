@@ -35,6 +35,13 @@ def test_what_is_below_the_floor_is_silence(level):
     assert not voice_envelope(noise.astype(np.float32)).any()
 
 
+def test_the_floor_holds_beside_quiet_speech():
+    samples = np.full(50 * FRAME_SAMPLES, 0.002)
+    samples[25 * FRAME_SAMPLES :] = 0.0004
+    envelope = voice_envelope(samples)
+    assert envelope[:24].min() > 0.9 and not envelope[27:].any()
+
+
 def test_noise_far_below_the_speech_is_silence():
     samples = np.full(50 * FRAME_SAMPLES, 0.3)
     samples[25 * FRAME_SAMPLES :] = 0.3 * 0.019

@@ -4,6 +4,7 @@ import drawn
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 from endless_talk.errors import InputError
 from endless_talk.training.faces import _head_to_tile
@@ -55,6 +56,41 @@ def test_large_pictures_are_looked_at_small():
     large = [block.repeat_interleave(4, 2).repeat_interleave(4, 3) for block in clip.blocks]
     (small,), (found,) = find_mouths(clip.blocks), find_mouths(large)
     assert middle(found.mouth) / 4 == pytest.approx(middle(small.mouth), abs=2)
+
+
+def scene(mouth=(44, 32), lamp=0.0, sway=0.0, contrast=0.3, frames=60):
+    """A textured head that may sway, a patch that opens and closes, and a lamp in the corner."""
+    rng = np.random.default_rng(0)
+    texture = ndimage.gaussian_filter(rng.random((64, 64)), 1.0)
+    texture = (texture - texture.min()) / np.ptp(texture)
+    row, column = np.mgrid[:64, :64]
+    opening = rng.random(frames)
+    pictures = []
+    for frame in range(frames):
+        shift = sway * np.sin(frame / 5)
+        picture = 0.05 + contrast * ndimage.shift(texture, (0, shift), order=1, mode="nearest")
+        if mouth is not None:
+            inside = np.hypot((row - mouth[0]) / 3, (column - mouth[1]) / 6) < 1
+            picture[inside] *= 1 - 0.5 * opening[frame]
+        picture[2:8, 2:8] += lamp * (frame % 2)
+        pictures.append(picture)
+    grey = (np.stack(pictures).clip(0, 1) * 255).astype(np.uint8)
+    return drawn.blocks_of(np.repeat(grey[..., None], 3, axis=-1))
+
+
+@pytest.mark.parametrize(
+    "disturbance",
+    [{}, {"lamp": 0.4}, {"sway": 5.0, "contrast": 0.9}],
+    ids=["none", "a lamp", "sway"],
+)
+def test_other_motion_does_not_hide_the_mouth(disturbance):
+    (face,) = find_mouths(scene(**disturbance))
+    assert np.abs(middle(face.mouth) - [44.5, 32.5]).max() < 3
+
+
+def test_what_moves_far_from_where_mouths_are_is_none():
+    with pytest.raises(InputError, match="Nothing moves like a mouth"):
+        find_mouths(scene(mouth=None, lamp=0.4))
 
 
 def test_a_picture_that_stands_still_has_no_mouth():

@@ -9,9 +9,9 @@ from endless_talk.video.tracking import PatchTracker, sampled
 CENTRE = (19.5, 29.5)
 
 
-def plane(seed=0, size=(64, 64)):
+def plane(seed=0, size=(64, 64), coarse=2.0):
     noise = np.random.default_rng(seed).normal(size=size)
-    smooth = ndimage.gaussian_filter(noise, 2.0)
+    smooth = ndimage.gaussian_filter(noise, coarse)
     return smooth / np.abs(smooth).max()
 
 
@@ -53,8 +53,19 @@ def test_brightness_and_contrast_are_not_motion():
     assert (pose.down, pose.right, pose.turn) == pytest.approx((1.0, 0.5, 0.0), abs=0.1)
 
 
-def test_a_jump_is_found_by_searching():
+def test_a_head_that_tilts_further_and_further_is_followed():
     picture = plane()
+    tracker = PatchTracker(picture, (12, 8, 48, 32))
+    for turn in np.linspace(0, 1.0, 11):
+        tracker.follow(moved(picture, 0.0, 0.0, turn))
+    pose = tracker.follow(moved(picture, 1.0, -1.0, 1.0))
+    assert (pose.down, pose.right) == pytest.approx((1.0, -1.0), abs=0.15)
+    assert pose.turn == pytest.approx(1.0, abs=0.02) and tracker.likeness > 0.95
+
+
+def test_a_jump_is_found_by_searching():
+    """Fine texture: refining alone would not come near."""
+    picture = plane(coarse=0.8)
     tracker = PatchTracker(picture, (12, 8, 48, 32))
     pose = tracker.follow(moved(picture, -6.0, 7.0, 0.0))
     assert (pose.down, pose.right) == pytest.approx((-6.0, 7.0), abs=0.15)
