@@ -54,8 +54,8 @@ def test_the_outline_is_a_rim_without_the_middle():
 
 def test_a_face_around_a_mouth_has_the_proportions_of_one():
     face = face_around_mouth((40, 70, 60, 84), "test")
-    assert face.eyes == pytest.approx((30, 45, 70, 68)) and face.source == "test"
-    assert face.face == pytest.approx((21, 31, 79, 99))
+    assert face.eyes == pytest.approx((34, 51.4, 66, 69.8)) and face.source == "test"
+    assert face.face == pytest.approx((24.4, 33.8, 75.6, 89.8))
 
 
 @pytest.mark.parametrize(
