@@ -28,7 +28,7 @@ from .samplers.noise import chunk_noise
 from .samplers.plan import CHUNK_FRAMES, CONTEXT_FRAMES, Chunk, plan_chunks
 from .samplers.protocols import ChunkCallback
 from .samplers.schedule import default_shift, flow_sigmas
-from .samplers.streaming import stream_clip
+from .samplers.streaming import Sampling, stream_clip
 from .standalone import WanConditioner, WanPredictor
 from .video.color import ColorAnchor
 from .video.sink import VideoSink
@@ -166,8 +166,9 @@ def render_talk(
             denoiser=EulerDenoiser(predictor, guidance),
             codec=networks.vae,
             sink=sink,
-            noise=lambda index: chunk_noise(settings.seed, index, shape).to(device),
-            sigmas=job.sigmas,
+            sampling=lambda chunk: Sampling(
+                chunk_noise(settings.seed, chunk.index, shape).to(device), job.sigmas
+            ),
             color=job.color,
             callback=callback,
         )

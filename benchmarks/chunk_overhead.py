@@ -66,7 +66,7 @@ def main() -> None:
     """Print seconds per chunk."""
     load_package()
     from endless_talk.samplers.plan import plan_chunks
-    from endless_talk.samplers.streaming import stream_clip
+    from endless_talk.samplers.streaming import Sampling, stream_clip
     from endless_talk.video.color import ColorAnchor
     from endless_talk.video.sink import VideoSink
 
@@ -85,8 +85,7 @@ def main() -> None:
                     denoiser=parts,
                     codec=parts,
                     sink=sink,
-                    noise=lambda index: torch.zeros(1),
-                    sigmas=torch.tensor([1.0, 0.0]),
+                    sampling=lambda _: Sampling(torch.zeros(1), torch.tensor([1.0, 0.0])),
                     color=ColorAnchor(parts.picture, strength),
                 )
                 sink.finish(None)

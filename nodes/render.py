@@ -30,7 +30,7 @@ from ..reference.sources import PictureReference
 from ..samplers.guidance import Guidance
 from ..samplers.noise import chunk_noise
 from ..samplers.plan import Chunk
-from ..samplers.streaming import stream_clip
+from ..samplers.streaming import Sampling, stream_clip
 from ..video.color import ColorAnchor
 from ..video.overview import contact_sheet, thumbnail
 from ..video.sink import VideoSink
@@ -107,6 +107,10 @@ class WatchedSink:
         self.progress.show_frame(thumbnail(self._first, PREVIEW_SIZE), len(self.thumbnails) + 1)
         self.thumbnails.append(thumbnail(self._first))
         self._first = None
+
+    def recall(self, chunk: Chunk) -> Mapping[str, Tensor] | None:
+        """What the sink holds already."""
+        return self.sink.recall(chunk)
 
     def finish(self, sound: Sound | None) -> Path:
         """Close the clip."""
@@ -231,8 +235,9 @@ def render_clip(
             denoiser=HostDenoiser(model, sources.sampler, sources.guidance),
             codec=codec,
             sink=watched,
-            noise=lambda index: chunk_noise(clip.settings.seed, index, shape),
-            sigmas=clip.sigmas,
+            sampling=lambda chunk: Sampling(
+                chunk_noise(clip.settings.seed, chunk.index, shape), clip.sigmas
+            ),
             color=ColorAnchor(reference.source.first, clip.settings.color_strength),
             callback=progress,
         )

@@ -62,7 +62,8 @@ class EulerDenoiser:
         self.guidance.begin_chunk()
         self.predictor.begin_chunk()
         keep = pin_to(pinned, noise)
-        latents = hold((noise if start is None else start).clone(), held)
+        begin = noise if start is None else add_noise(start, noise, float(sigmas[0]))
+        latents = hold(keep(begin.clone(), float(sigmas[0])), held)
         for step, (sigma, following) in enumerate(pairwise(sigmas.tolist())):
             predictions = {
                 branch: self.predictor.predict(latents, sigma, branch, conditions)

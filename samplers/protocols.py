@@ -45,7 +45,8 @@ class Denoiser(Protocol):
             sigmas: ``[steps + 1]``, descending; the last is 0.
             held: Clean context latents ``[C, Th, H, W]``, written to the head of the input of every
                 model call and of the result.
-            start: Latents to begin from at ``sigmas[0]`` instead of pure noise.
+            start: Clean latents ``[C, T, H, W]``, noised to ``sigmas[0]``, to begin from instead of
+                pure noise.
             pinned: Latents and mask ``[1, T, H, W]``; where the mask is 1 the latents are kept.
             callback: Called after every step.
         """
@@ -73,6 +74,13 @@ class FrameSink(Protocol):
 
     def commit(self, state: Mapping[str, Tensor]) -> None:
         """Everything appended so far is whole, and ``state`` is what the next chunk starts from."""
+        ...
+
+    def recall(self, chunk: Chunk) -> Mapping[str, Tensor] | None:
+        """The state a chunk was committed with, if the sink holds it already, else None.
+
+        Values are read when they are asked for.
+        """
         ...
 
     def finish(self, sound: Any) -> Path:

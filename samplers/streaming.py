@@ -6,11 +6,14 @@ match or a sink, not in here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
 
 import torch
 from torch import Tensor
 
+from ..frames import latent_frames
 from .plan import Chunk
 from .protocols import (
     ChunkCallback,
@@ -22,6 +25,38 @@ from .protocols import (
     VideoCodec,
 )
 
+CONTEXT, CONTEXT_LATENTS = "context_frames", "context_latents"
+"""Names in a chunk's state: the frames ``[3, F, H, W]`` the next chunk starts from and, if they are
+handed on, their latents."""
+
+
+class HandOn(Enum):
+    """As what the context goes to the next chunk."""
+
+    FRAMES = "frames"
+    """Decoded and encoded again, as published: what the clip shows is what the next chunk sees."""
+
+    LATENTS = "latents"
+    """As they were sampled. Their first is one of four frames, where the network knows a single
+    frame; colour matching does not reach them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sampling:
+    """What a chunk is sampled from.
+
+    Attributes:
+        noise: ``[C, T, H, W]``.
+        sigmas: ``[steps + 1]``, descending to 0.
+        start: Clean latents of a source that are noised to ``sigmas[0]``; None is pure noise.
+        pinned: Latents ``[C, T, H, W]`` and mask ``[1, T, H, W]``; where it is 1 they are kept.
+    """
+
+    noise: Tensor
+    sigmas: Tensor
+    start: Tensor | None = None
+    pinned: tuple[Tensor, Tensor] | None = None
+
 
 def stream_clip(
     plan: Sequence[Chunk],
@@ -31,39 +66,73 @@ def stream_clip(
     denoiser: Denoiser,
     codec: VideoCodec,
     sink: FrameSink,
-    noise: Callable[[int], Tensor],
-    sigmas: Tensor,
+    sampling: Callable[[Chunk], Sampling],
     color: ColorMatch | None = None,
+    hand_on: HandOn = HandOn.FRAMES,
     callback: ChunkCallback | None = None,
-) -> None:
-    """Render every chunk of the plan into the sink.
+    stop: Callable[[Chunk], bool] | None = None,
+) -> bool:
+    """Render every chunk of the plan that the sink does not hold yet.
 
     Args:
-        plan: Chunks in order, each starting where its context starts in the one before.
+        plan: Chunks in order, each starting where its context starts in the one before, or without
+            context from its reference frame.
         reference: Gives the reference frame of a chunk.
         conditioner: Builds what the denoiser reads.
         denoiser: Makes latents.
         codec: The VAE.
         sink: Takes the new frames of each chunk, then a commit with the next chunk's context.
-        noise: Noise ``[C, T, H, W]`` of a chunk by index.
-        sigmas: ``[steps + 1]``.
+        sampling: Noise, schedule and source of a chunk.
         color: Applied to decoded frames before the context is cut from them.
+        hand_on: As what the context goes to the next chunk.
         callback: Called after every step with the chunk; may raise to stop.
+        stop: Asked before every chunk that is to be made; True ends here.
+
+    Returns:
+        Whether the clip is complete.
 
     Source: InfiniteTalk, ``generate_infinitetalk``.
     """
-    context: Tensor | None = None
+    match = None if color is None else color.apply
+    state: Mapping[str, Tensor] = {}
     for chunk, following in zip(plan, [*plan[1:], None], strict=True):
+        known = sink.recall(chunk)
+        if known is not None:
+            state = known
+            continue
+        if stop is not None and stop(chunk):
+            return False
         frame = reference.frame(chunk.start_frame)
         conditions = conditioner.conditions(chunk, frame)
-        held = codec.encode(frame[:, None] if context is None else context)
+        held = held_latents(chunk, frame, state, codec)
+        begin = sampling(chunk)
         report = None if callback is None else step_reporter(callback, chunk)
         latents = denoiser.denoise(
-            noise(chunk.index), conditions, sigmas, held=held, callback=report
+            begin.noise,
+            conditions,
+            begin.sigmas,
+            held=held,
+            start=begin.start,
+            pinned=begin.pinned,
+            callback=report,
         )
-        match = None if color is None else color.apply
         context = stitch(codec.decode(latents), chunk, following, sink, match)
-        sink.commit({} if context is None else {"context_frames": context})
+        state = {} if context is None else {CONTEXT: context}
+        if context is not None and hand_on is HandOn.LATENTS:
+            state[CONTEXT_LATENTS] = latents[:, -latent_frames(context.shape[1]) :].clone()
+        sink.commit(state)
+    return True
+
+
+def held_latents(
+    chunk: Chunk, frame: Tensor, state: Mapping[str, Tensor], codec: VideoCodec
+) -> Tensor:
+    """What a chunk starts from: the context of the one before, or its reference frame alone."""
+    if not chunk.context_frames:
+        return codec.encode(frame[:, None])
+    if CONTEXT_LATENTS in state:
+        return state[CONTEXT_LATENTS]
+    return codec.encode(state[CONTEXT])
 
 
 def stitch(
@@ -84,9 +153,11 @@ def stitch(
         match: Applied to frames that are used, and to no others.
 
     Returns:
-        ``[3, context_frames, H, W]``, or None after the last chunk.
+        ``[3, context_frames, H, W]``, or None where the next chunk has no context.
     """
     first, stop = chunk.context_frames, chunk.context_frames + chunk.kept_frames
+    if following is not None and not following.context_frames:
+        following = None
     context_first = chunk.frames if following is None else following.start_frame - chunk.start_frame
     used_first = min(first, context_first)
     used_stop = stop if following is None else chunk.frames

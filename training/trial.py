@@ -25,7 +25,7 @@ from ..samplers.guidance import TalkGuidance
 from ..samplers.noise import chunk_noise
 from ..samplers.plan import Chunk, plan_chunks
 from ..samplers.schedule import flow_sigmas
-from ..samplers.streaming import stream_clip
+from ..samplers.streaming import Sampling, stream_clip
 from ..standalone import WanConditioner, WanPredictor
 from ..video.color import ColorAnchor
 from .data import at_rest
@@ -79,6 +79,9 @@ class FrameList:
 
     def commit(self, state: object) -> None:
         """There is nothing to resume."""
+
+    def recall(self, chunk: Chunk) -> None:
+        """It begins with nothing."""
 
     def finish(self, sound: object) -> Path:
         """There is no file."""
@@ -147,6 +150,7 @@ def render_trial(
     sink, plan = FrameList(), plan_chunks(frames, CHUNK_FRAMES, setting.context_frames)
     side, wide = SIZE // SPATIAL_STRIDE, len(faces) * SIZE // SPATIAL_STRIDE
     shape = (networks.vae.config.latent_channels, latent_frames(CHUNK_FRAMES), side, wide)
+    sigmas = flow_sigmas(setting.steps, setting.shift)
     stream_clip(
         plan,
         reference=StillPicture(picture),
@@ -160,8 +164,7 @@ def render_trial(
         denoiser=denoiser if setting.continues else Forgetful(denoiser),
         codec=networks.vae,
         sink=sink,
-        noise=lambda index: chunk_noise(setting.seed, index, shape),
-        sigmas=flow_sigmas(setting.steps, setting.shift),
+        sampling=lambda chunk: Sampling(chunk_noise(setting.seed, chunk.index, shape), sigmas),
         color=ColorAnchor(picture, setting.color_strength),
     )
     return Trial(portrait, torch.cat(sink.blocks, dim=1).permute(1, 2, 3, 0).numpy(), plan)

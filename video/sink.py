@@ -73,6 +73,9 @@ class VideoSink:
     def commit(self, state: Mapping[str, Tensor]) -> None:
         """Everything appended so far is one complete chunk; this sink has nothing to record."""
 
+    def recall(self, chunk: object) -> None:
+        """This sink begins with nothing."""
+
     def finish(self, sound: Sound | None = None) -> Path:
         """Add the sound and give the clip its name.
 

@@ -26,7 +26,7 @@ from endless_talk.models.adapter import AUDIO, AudioAdapter  # noqa: E402
 from endless_talk.samplers.guidance import AdaptiveProjectedGuidance, TalkGuidance  # noqa: E402
 from endless_talk.samplers.plan import plan_chunks  # noqa: E402
 from endless_talk.samplers.schedule import flow_sigmas  # noqa: E402
-from endless_talk.samplers.streaming import stream_clip  # noqa: E402
+from endless_talk.samplers.streaming import Sampling, stream_clip  # noqa: E402
 
 SAMPLERS = ["euler", "euler_ancestral", "dpmpp_2m", "dpmpp_sde", "uni_pc", "lcm", "res_multistep"]
 PLAN = plan_chunks(30, hm.CHUNK_FRAMES, hm.CONTEXT_FRAMES)
@@ -91,6 +91,9 @@ class Recorder:
     def commit(self, state):
         pass
 
+    def recall(self, chunk):
+        return None
+
 
 def run_free(twins, side):
     conditioner, denoiser, codec = side
@@ -102,8 +105,7 @@ def run_free(twins, side):
         denoiser=denoiser,
         codec=codec,
         sink=sink,
-        noise=twins.noise,
-        sigmas=SIGMAS,
+        sampling=lambda chunk: Sampling(twins.noise(chunk.index), SIGMAS),
     )
     return torch.cat(sink.frames, dim=1)
 

@@ -15,7 +15,7 @@ from endless_talk.samplers.denoise import EulerDenoiser
 from endless_talk.samplers.guidance import AdaptiveProjectedGuidance, TalkGuidance
 from endless_talk.samplers.plan import plan_chunks
 from endless_talk.samplers.schedule import TIMESTEPS, flow_sigmas
-from endless_talk.samplers.streaming import stream_clip
+from endless_talk.samplers.streaming import Sampling, stream_clip
 from endless_talk.standalone import WanConditioner, WanPredictor
 from endless_talk.video.color import ColorAnchor
 
@@ -50,6 +50,9 @@ class MemorySink:
 
     def commit(self, state):
         pass
+
+    def recall(self, chunk):
+        return None
 
 
 class PublishedStream:
@@ -195,8 +198,9 @@ def check_free_running(stream: PublishedStream) -> None:
         denoiser=stream.denoiser,
         codec=stream.codec,
         sink=sink,
-        noise=lambda index: case.tensors[f"in.noise_chunk{index}"],
-        sigmas=stream.sigmas,
+        sampling=lambda chunk: Sampling(
+            case.tensors[f"in.noise_chunk{chunk.index}"], stream.sigmas
+        ),
         color=ColorAnchor(stream.reference.first, strength) if strength else None,
     )
     for index, latents in enumerate(stream.codec.latents):

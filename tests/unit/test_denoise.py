@@ -75,13 +75,27 @@ def test_pinned_latents_are_kept_where_their_mask_is_one(tensors):
         torch.testing.assert_close(latents[..., :3], noised[..., :3])
 
 
-def test_start_takes_the_place_of_noise(tensors):
+def test_a_start_is_noised_to_the_first_level(tensors):
     target, noise, start, _ = tensors
-    network = Towards(target)
+    network, sigmas = Towards(target), flow_sigmas(4, 7.0)[1:]
     EulerDenoiser(network, TalkGuidance()).denoise(
-        noise, None, flow_sigmas(4, 7.0)[1:], held=target[:, :0], start=start
+        noise, None, sigmas, held=target[:, :0], start=start
     )
-    assert torch.equal(network.inputs[0], start)
+    assert torch.equal(network.inputs[0], add_noise(start, noise, float(sigmas[0])))
+
+
+def test_what_is_pinned_is_pinned_from_the_first_step(tensors):
+    target, noise, start, kept = tensors
+    network, sigmas = Towards(target), flow_sigmas(4, 7.0)[1:]
+    EulerDenoiser(network, TalkGuidance()).denoise(
+        noise,
+        None,
+        sigmas,
+        held=target[:, :0],
+        start=start,
+        pinned=(kept, torch.ones(1, *SHAPE[1:])),
+    )
+    assert torch.equal(network.inputs[0], add_noise(kept, noise, float(sigmas[0])))
 
 
 def test_noise_depends_on_seed_and_chunk_alone():

@@ -13,7 +13,7 @@ from endless_talk.samplers.guidance import TalkGuidance
 from endless_talk.samplers.noise import chunk_noise
 from endless_talk.samplers.plan import plan_chunks
 from endless_talk.samplers.schedule import flow_sigmas
-from endless_talk.samplers.streaming import stream_clip
+from endless_talk.samplers.streaming import Sampling, stream_clip
 from endless_talk.samplers.teacache import TeaCache
 from endless_talk.standalone import WanConditioner, WanPredictor
 
@@ -41,6 +41,9 @@ class Nowhere:
 
     def commit(self, state):
         pass
+
+    def recall(self, chunk):
+        return None
 
 
 class Still:
@@ -83,8 +86,9 @@ def run(speakers=1, guidance=None, cache=None, steps=STEPS):
             ),
             codec=codec,
             sink=Nowhere(),
-            noise=lambda index: chunk_noise(1, index, (16, 3, SIDE // 8, SIDE // 8)),
-            sigmas=flow_sigmas(steps, 7.0),
+            sampling=lambda chunk: Sampling(
+                chunk_noise(1, chunk.index, (16, 3, SIDE // 8, SIDE // 8)), flow_sigmas(steps, 7.0)
+            ),
         )
     return len(calls), len(maps), codec
 

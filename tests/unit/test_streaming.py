@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from endless_talk.samplers.plan import plan_chunks
-from endless_talk.samplers.streaming import stitch, stream_clip
+from endless_talk.samplers.plan import Chunk, plan_chunks
+from endless_talk.samplers.streaming import HandOn, Sampling, stitch, stream_clip
 
 HEIGHT, WIDTH = 8, 8
 
@@ -36,7 +36,7 @@ class Counting:
         self.calls.append((chunk, held))
         numbers = torch.arange(chunk.start_frame, chunk.stop_frame).float()
         latents = numbers.view(1, -1, 1, 1).expand(3, -1, HEIGHT, WIDTH).clone()
-        if chunk.index:
+        if chunk.context_frames:
             latents[:, : held.shape[1]] = held
         if callback:
             callback(1, 1, latents)
@@ -58,8 +58,11 @@ class Still:
 
 
 class Sink:
-    def __init__(self):
-        self.frames, self.commits = [], []
+    def __init__(self, held=()):
+        self.frames, self.commits, self.held = [], [], list(held)
+
+    def recall(self, chunk):
+        return self.held[chunk.index] if chunk.index < len(self.held) else None
 
     def append(self, frames):
         self.frames += frames[0, :, 0, 0].tolist()
@@ -74,14 +77,13 @@ def run(total, frames=17, context=9, **more):
         "denoiser": Counting(),
         "conditioner": Conditions(),
         "sink": Sink(),
-        **more,
     }
-    plan = plan_chunks(total, frames, context)
-    stream_clip(
+    plan = more.pop("plan", None) or plan_chunks(total, frames, context)
+    parts |= more
+    parts["complete"] = stream_clip(
         plan,
         reference=Still(),
-        noise=lambda index: torch.zeros(1),
-        sigmas=torch.tensor([1.0, 0.0]),
+        sampling=lambda _: Sampling(torch.zeros(1), torch.tensor([1.0, 0.0])),
         **parts,
     )
     return plan, parts
@@ -169,3 +171,40 @@ def test_stitching_does_not_depend_on_how_frames_come_in_blocks():
     same = stitch(frames.split(1, dim=1), plan[1], plan[2], pieces)
     assert whole.frames == pieces.frames == list(range(9, 17))
     assert torch.equal(context, same) and context[0, :, 0, 0].tolist() == list(range(8, 17))
+
+
+def test_what_the_sink_holds_is_not_made_again():
+    _, whole = run(60)
+    states = [state for _, state in whole["sink"].commits[:3]]
+    _, parts = run(60, sink=Sink(states))
+    assert [chunk.index for chunk, _ in parts["denoiser"].calls] == [3, 4, 5, 6]
+    assert parts["sink"].frames == list(range(33, 60))
+    assert torch.equal(parts["denoiser"].calls[0][1], states[2]["context_frames"])
+
+
+def test_it_stops_before_a_chunk_when_told_and_says_that_more_is_missing():
+    sink = Sink()
+    plan, parts = run(60, sink=sink, stop=lambda chunk: chunk.index == 2)
+    assert sink.frames == list(range(25))
+    assert [chunk.index for chunk, _ in parts["denoiser"].calls] == [0, 1]
+    assert parts["complete"] is False
+    assert run(60)[1]["complete"] is True
+    assert len(plan) == 7
+
+
+def test_a_chunk_without_context_starts_from_its_reference():
+    plan = [
+        Chunk(0, 0, 17, 0, 10),
+        Chunk(1, 10, 17, 0, 17),
+        Chunk(2, 18, 17, 9, 8),
+    ]
+    _, parts = run(None, plan=plan)
+    assert [held.shape[1] for _, held in parts["denoiser"].calls] == [1, 1, 9]
+    assert parts["sink"].frames == list(range(35))
+    assert [set(state) for _, state in parts["sink"].commits] == [set(), {"context_frames"}, set()]
+
+
+def test_latents_are_handed_on_as_they_were_sampled():
+    _, parts = run(60, hand_on=HandOn.LATENTS)
+    assert all(held.shape[1] == 3 for _, held in parts["denoiser"].calls[1:])
+    assert len(parts["codec"].encoded) == 1, "only the first reference was encoded"
