@@ -5,7 +5,9 @@ Plain integers, decided before anything is loaded. It knows nothing of latents, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from ..errors import InputError
 from ..frames import is_chunk_length
@@ -37,6 +39,21 @@ class Chunk:
     def stop_frame(self) -> int:
         """Clip frame after the last one sampled; it may lie past the end of the clip."""
         return self.start_frame + self.frames
+
+    @property
+    def first_new_frame(self) -> int:
+        """Clip frame of the first one kept: where a viewer sees the chunk begin."""
+        return self.start_frame + self.context_frames
+
+    @property
+    def stop_new_frame(self) -> int:
+        """Clip frame after the last one kept."""
+        return self.first_new_frame + self.kept_frames
+
+    @property
+    def label(self) -> str:
+        """``#14``, as the chunk is called in overviews, reports and timelines."""
+        return f"#{self.index}"
 
 
 def plan_chunks(
@@ -77,4 +94,34 @@ def plan_chunks(
         index = len(chunks)
         kept = min(stride, total_frames - done)
         chunks.append(Chunk(index, index * stride, chunk_frames, context_frames, kept))
+    return chunks
+
+
+def plan_shots(
+    total_frames: int,
+    cuts: Sequence[int],
+    chunk_frames: int = CHUNK_FRAMES,
+    context_frames: int = CONTEXT_FRAMES,
+) -> list[Chunk]:
+    """Lay out the chunks of a clip with cuts: each shot like a clip of its own.
+
+    No chunk keeps frames of two shots, and the first of a shot has no context. Frames that the last
+    chunk of a shot samples past the cut are thrown away.
+
+    Args:
+        total_frames: Frames of the clip, at least 1.
+        cuts: First frame of every shot but the first, ascending; those outside the clip are left
+            out.
+        chunk_frames: Frames sampled per chunk, ``4n + 1``.
+        context_frames: Frames handed on within a shot, ``4n + 1``.
+
+    Raises:
+        InputError: As ``plan_chunks``.
+    """
+    inside = [cut for cut in cuts if 0 < cut < total_frames]
+    chunks: list[Chunk] = []
+    for first, stop in pairwise([0, *inside, total_frames]):
+        for chunk in plan_chunks(stop - first, chunk_frames, context_frames):
+            start = first + chunk.start_frame
+            chunks.append(replace(chunk, index=len(chunks), start_frame=start))
     return chunks

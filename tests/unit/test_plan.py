@@ -6,7 +6,7 @@ import pytest
 
 from endless_talk.errors import InputError
 from endless_talk.frames import clip_frames, is_chunk_length, latent_frames, pixel_frames
-from endless_talk.samplers.plan import plan_chunks
+from endless_talk.samplers.plan import plan_chunks, plan_shots
 
 SIZES = [(81, 9), (81, 1), (81, 25), (33, 5), (17, 9), (5, 1), (9, 5)]
 
@@ -69,3 +69,29 @@ def test_latents_and_frames_convert_both_ways():
     for latents in range(1, 50):
         assert latent_frames(pixel_frames(latents)) == latents
     assert [latent_frames(frames) for frames in (1, 4, 5, 8, 9, 81)] == [1, 1, 2, 2, 3, 21]
+
+
+@pytest.mark.parametrize(
+    "cuts", [[], [1], [50], [81, 82], [10, 90, 91, 200], [0, 250, 300], list(range(1, 250, 7))]
+)
+def test_a_clip_with_cuts_keeps_every_frame_once_and_no_chunk_keeps_two_shots(cuts):
+    next_frame = 0
+    plan = plan_shots(250, cuts)
+    for index, chunk in enumerate(plan):
+        assert chunk.index == index
+        first = chunk.start_frame + chunk.context_frames
+        assert first == next_frame
+        next_frame += chunk.kept_frames
+        assert not any(chunk.start_frame < cut < next_frame for cut in cuts)
+        assert (chunk.context_frames == 0) == (first == 0 or first in cuts)
+    assert next_frame == 250
+
+
+def test_a_clip_without_cuts_is_planned_as_ever():
+    assert plan_shots(250, []) == plan_chunks(250)
+    assert [(c.start_frame, c.kept_frames) for c in plan_shots(250, [100])] == [
+        (0, 81),
+        (72, 19),
+        (100, 81),
+        (172, 69),
+    ]
