@@ -182,7 +182,7 @@ def load_networks(paths: WeightPaths, device: torch.device, dtype: torch.dtype) 
     return Networks(
         fill(empty[0], files["base"], dtype).to(device),
         fill(empty[1], files["adapter"], dtype).to(device),
-        fill(empty[2], files["vae"], torch.float32).to(device),
+        fill(empty[2], files["vae"], torch.float32).skip_zero_taps().to(device),
         load_wav2vec(wav2vec, files["wav2vec"].read(), files["wav2vec"].name),
     )
 

@@ -44,6 +44,9 @@ class CausalConv3d(nn.Conv3d):
     """A convolution that sees the present and the two frames before, never the future.
 
     Narrow ones run as sums of 2-D convolutions on a CPU, the same within rounding.
+
+    Attributes:
+        looks_back: False computes with the newest tap alone; see ``WanVAE.skip_zero_taps``.
     """
 
     def __init__(self, channels_in: int, channels_out: int, kernel: int | tuple[int, int, int]):
@@ -55,6 +58,8 @@ class CausalConv3d(nn.Conv3d):
         """Convolve a group of frames ``[B, C, F, H, W]``, continuing from ``state``."""
         narrow = self.in_channels <= NARROW_CHANNELS and x.device.type == "cpu"
         taps = self.kernel_size[0]
+        if taps > 1 and not self.looks_back:
+            return self.as_stills(x)
         if self.looks_back:
             if narrow and x.shape[2] == 1 and self not in state:
                 taps = 1  # before the first frame there are zeros, which add nothing
@@ -62,6 +67,12 @@ class CausalConv3d(nn.Conv3d):
         if self.looks_back and narrow:
             return self.as_2d(x, taps)
         return F.conv3d(x, self.weight, self.bias, padding=(0, *self.spatial_padding))
+
+    def as_stills(self, x: Tensor) -> Tensor:
+        """The newest tap on every frame of ``[B, C, F, H, W]`` by itself."""
+        frames = x.transpose(1, 2).flatten(0, 1)
+        y = F.conv2d(frames, self.weight[:, :, -1], self.bias, padding=self.spatial_padding)
+        return y.unflatten(0, (x.shape[0], x.shape[2])).transpose(1, 2)
 
     def as_2d(self, x: Tensor, taps: int = CONTEXT_FRAMES + 1) -> Tensor:
         """The convolution of ``[B, C, F + 2, H, W]`` as a sum of 2-D ones over the last taps."""
@@ -281,6 +292,18 @@ class WanVAE(nn.Module):
         self.conv1 = CausalConv3d(2 * channels, 2 * channels, 1)
         self.conv2 = CausalConv3d(channels, channels, 1)
         self.decoder = Decoder(config)
+
+    @torch.no_grad()
+    def skip_zero_taps(self) -> WanVAE:
+        """Leave out taps on earlier frames where all of a layer's are zero; returns itself.
+
+        The result is the same. The encoder of the built-in demo is such a one: it sees groups of
+        frames without those before, so that latents do not depend on their place in a chunk.
+        """
+        for module in self.modules():
+            if isinstance(module, CausalConv3d) and module.kernel_size[0] > 1:
+                module.looks_back = bool(module.weight[:, :, :-1].any())
+        return self
 
     def encode(self, frames: Tensor) -> Tensor:
         """Encode a clip.

@@ -23,8 +23,8 @@ HEAD_LATENTS = 5
 """Latents of a reference condition that are kept per clip; behind them the reference has faded from
 the encoder's memory (checked by ``grey_tail``) and all conditions share one grey tail."""
 
-ROUND_TRIPS = 1
-"""Variants of a context that went through the VAE again, as in a long clip."""
+ROUND_TRIP, OWN = 0, 1
+"""Variants of a context, as in a long clip: through the VAE again, and made by the model itself."""
 
 GROUP = 6
 """Clips encoded at once."""
@@ -55,17 +55,24 @@ class Batch:
 
 
 class LatentClips:
-    """Latents of the clips of one shape."""
+    """Latents of the clips of one shape.
 
-    def __init__(self, clips: Clips, mode: str = "r"):
+    Args:
+        clips: The clips.
+        mode: As numpy opens its files.
+        own: Whether contexts that the model made are there; see ``contexts``.
+    """
+
+    def __init__(self, clips: Clips, mode: str = "r", *, own: bool = False):
         shape = clips.shape
         self.clips, self.shape = clips, shape
+        self.variants = 2 if own else 1
         n, side, wide = shape.clips, SIZE // 8, SIZE * shape.faces // 8
         latents = latent_frames(shape.frames)
         sizes = {
             "latents": (n, 16, latents, side, wide),
             "heads": (n, 16, min(HEAD_LATENTS, latents), side, wide),
-            "contexts": (n, ROUND_TRIPS, 16, CONTEXT_LATENTS, side, wide),
+            "contexts": (n, 2, 16, CONTEXT_LATENTS, side, wide),
             "tail": (16, latent_frames(CHUNK_FRAMES), side, wide),
         }
         for name, size in sizes.items():
@@ -86,6 +93,11 @@ class LatentClips:
     def batch(self, rng: np.random.Generator, count: int) -> Batch:
         """Draw clips by lot."""
         clips = rng.integers(self.shape.clips, size=count)
+        return self.batch_of(clips, rng.integers(-1, self.variants, size=count))
+
+    def batch_of(self, clips: np.ndarray, variants: np.ndarray) -> Batch:
+        """Given clips, each with a variant of its context; -1 is the clean one."""
+        count = len(clips)
         latents = read(self.latents, clips)
         heads = read(self.heads, clips)
         missing = latents.shape[2] - heads.shape[2]
@@ -94,11 +106,10 @@ class LatentClips:
         mask = reference_mask(self.shape.frames, *latents.shape[-2:])
         concat = torch.cat([mask.expand(count, -1, -1, -1, -1), reference], dim=1)
         held = torch.from_numpy(np.where(self.clips.continues[clips], CONTEXT_LATENTS, 1))
-        trips = rng.integers(-1, ROUND_TRIPS, size=count)
         context = latents[:, :, :CONTEXT_LATENTS].clone()
-        for row, (clip, trip) in enumerate(zip(clips, trips, strict=True)):
-            if trip >= 0 and held[row] > 1:
-                context[row] = torch.from_numpy(self.contexts[clip, trip].astype(np.float32))
+        for row, (clip, variant) in enumerate(zip(clips, variants, strict=True)):
+            if variant >= 0 and held[row] > 1:
+                context[row] = torch.from_numpy(self.contexts[clip, variant].astype(np.float32))
         voices = torch.stack([self.windows(int(clip)) for clip in clips])
         return Batch(latents, concat, context, held, voices, self.weight[clips], clips)
 
@@ -155,10 +166,8 @@ def encode_group(vae: WanVAE, clips: Clips, out: LatentClips, group: np.ndarray)
     pictures = to_tensor(clips.references[group][:, None])
     grey = torch.full((*pictures.shape[:2], frames - 1, *pictures.shape[3:]), GREY)
     out.heads[group] = encode(vae, torch.cat([pictures, grey], dim=2)).numpy()
-    context = latents[:, :, :CONTEXT_LATENTS]
-    for trip in range(ROUND_TRIPS):
-        context = encode(vae, decode(vae, context))
-        out.contexts[group, trip] = context.numpy()
+    context = encode(vae, decode(vae, latents[:, :, :CONTEXT_LATENTS]))
+    out.contexts[group, ROUND_TRIP] = context.numpy()
 
 
 def encode(vae: WanVAE, frames: Tensor) -> Tensor:

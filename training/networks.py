@@ -84,10 +84,15 @@ def forget_time(vae: WanVAE) -> None:
 
     No layer looks at earlier frames, and those that only groups pass through, not a first frame,
     let everything pass. So a VAE trained on stills is a good one for clips; with weights drawn by
-    lot in these places it would have to be repaired first.
+    lot in these places it would have to be repaired first. The decoder learns to look back, so that
+    groups join smoothly; the encoder never does, so that latents do not depend on their place in a
+    chunk.
     """
+    for module in vae.encoder.modules():
+        if isinstance(module, CausalConv3d):
+            module.looks_back = False
     for module in vae.modules():
-        if isinstance(module, CausalConv3d) and module.looks_back:
+        if isinstance(module, CausalConv3d):
             module.weight[:, :, :-1] = 0
         if isinstance(module, Downsample | Upsample) and module.time_conv is not None:
             weight, bias = module.time_conv.weight, module.time_conv.bias

@@ -67,6 +67,9 @@ def run_stages(run: Run, until: str, out: Path | None) -> None:
     teacher = stage(run, "speech", lambda: mute, lambda m: train_speech(run, sets, m))
     if until == "speech":
         return
+    from .contexts import make_own_contexts
+
+    sets = make_own_contexts(run, sets, vae, teacher)
     start = copy.deepcopy(teacher)
     model = stage(run, "few-steps", lambda: start, lambda m: train_few_steps(run, sets, m, teacher))
     polished = copy.deepcopy(vae)

@@ -1,6 +1,8 @@
 """Training of the VAE: faces in, the same faces out, through latents of about unit variance.
 
 First single frames, which are cheap because a causal convolution sees one tap of three, then clips.
+The encoder never looks back at frames before a group of four: one that did gave a frame other
+latents near the beginning of a chunk than later, and so every chunk began with a jump.
 Then the statistics of the latents are folded into the two 1 x 1 convolutions around them, so that
 the published constants normalise this VAE's latents as well; and when the transformer has learned
 those, the decoder is polished. The mouth and the eyes weigh more than the wall behind them.
@@ -20,22 +22,23 @@ from .data import Clips
 from .loop import Recipe, Run, train
 
 IMAGES = Recipe("vae-images", steps=1600, rate=3e-3, muon=8e-3, decay=40)
-CLIPS = Recipe("vae-clips", steps=1000, rate=3e-3, muon=8e-3, decay=40)
-
-DECODER = Recipe("decoder", steps=600, rate=1.5e-3, muon=4e-3, decay=60)
+CLIPS = Recipe("vae-clips", steps=1500, rate=1.2e-3, muon=3e-3, decay=60)
+DECODER = Recipe("decoder", steps=600, rate=1e-3, muon=2.5e-3, decay=60)
 
 IMAGES_BATCH = {1: 4}
 CLIPS_BATCH = {5: 2, 9: 1, 13: 1}
 """Faces per process and step by length of the clips; the longer ones so that the decoder knows what
 it remembers in the middle of a clip."""
 
-CLIPS_SHARES = (0.65, 0.25, 0.1)
+CLIPS_SHARES = (0.3, 0.55, 0.15)
 SCENES = ("long", "short", "pair")
 SHARES = (0.42, 0.42, 0.16)
 
 KL_WEIGHT = 3e-4
-DIFFERENCE_WEIGHT = 1.0
-FEATURE_WEIGHT = 3.0
+DIFFERENCE_WEIGHT = 2.0
+"""Of changes from frame to frame: what flickers is seen before what is blurred."""
+
+FEATURE_WEIGHT = 5.0
 """How much more a pixel near the mouth or the eyes counts."""
 
 

@@ -6,8 +6,9 @@ import torch
 
 from endless_talk.models.wan_vae import LATENT_MEAN, LATENT_STD
 from endless_talk.training import data, sizes, transformer, voice
+from endless_talk.training.contexts import make_own_contexts
 from endless_talk.training.data import Shape, draw_gates, make_data, to_tensor
-from endless_talk.training.latents import encode, encode_clips
+from endless_talk.training.latents import OWN, decode, encode, encode_clips
 from endless_talk.training.loop import Run
 from endless_talk.training.networks import new_encoder, new_transformer, new_vae
 from endless_talk.training.speech import synthetic_utterance
@@ -145,3 +146,24 @@ def test_shapes_follow_their_shares(tmp_path):
 def test_sizes_agree_with_each_other():
     assert sizes.ADAPTER.feature_size == sizes.WAV2VEC.hidden * sizes.WAV2VEC.layers
     assert sizes.ADAPTER.dim == sizes.BASE.dim and sizes.ADAPTER.layers == sizes.BASE.layers
+
+
+def test_contexts_that_the_model_makes_are_close_to_the_clips_own(small_set):
+    run, _, vae, sets = small_set
+    torch.manual_seed(0)
+    own = make_own_contexts(run, sets, vae, new_transformer().eval())
+    clips = own["short"]
+    rows = np.flatnonzero(clips.clips.continues)
+    clean, made = (clips.batch_of(rows, np.full(len(rows), v)).context for v in (-1, OWN))
+    error = (made - clean).square().mean(dim=(1, 2, 3, 4))
+    assert (error > 0).all()
+    assert sets["short"].variants == 1 and clips.variants == 2
+
+
+def test_frames_of_a_new_vae_do_not_depend_on_their_place_in_a_clip(small_set):
+    _, clips, vae, _ = small_set
+    frames = to_tensor(clips["long"].frames[:1, :41])
+    with torch.no_grad():
+        whole = decode(vae, encode(vae, frames))
+        later = decode(vae, encode(vae, frames[:, :, 20:]))
+    torch.testing.assert_close(later[:, :, 9:], whole[:, :, 29:], atol=1e-5, rtol=1e-4)
