@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -30,10 +29,7 @@ from ..reference.sources import PictureReference
 from ..samplers.guidance import BRANCH_INPUTS, Guidance
 from ..samplers.plan import CHUNK_FRAMES, CONTEXT_FRAMES, Chunk, plan_chunks
 from ..samplers.schedule import default_shift, flow_sigmas, same_schedule
-
-JOB_NAME = re.compile(r"\w(?:[\w .-]{0,78}[\w-])?")
-RESERVED = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\..*)?", re.IGNORECASE)
-"""Names that Windows keeps for devices."""
+from ..video.job_names import check_job_name
 
 ADAPTIVE_SAMPLERS = ("dpm_adaptive_function", "sample_dpm_adaptive")
 """What the host calls the sampler that chooses its own steps."""
@@ -237,15 +233,6 @@ def place_speakers(speech: Speech, reference: PictureReference) -> Tensor | None
     masks = speaker_masks(torch.stack([each.region for each in speakers]))
     check_speakers_visible(masks, reference.box)
     return token_masks(latent_masks(masks, reference.box))
-
-
-def check_job_name(name: str) -> None:
-    """A job name is one plain folder name."""
-    if not JOB_NAME.fullmatch(name) or ".." in name or RESERVED.fullmatch(name):
-        raise InputError(
-            f"job_name is {name!r}; use up to 80 letters, digits, spaces, dots, dashes and "
-            "underscores, with a letter or digit at both ends: it names a folder under output."
-        )
 
 
 def check_folder(folder: Path) -> None:

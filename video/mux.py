@@ -40,7 +40,7 @@ def write_clip(
     import av
 
     flags = {"movflags": "use_metadata_tags+faststart"}
-    clip_seconds = Fraction(sum(_count_frames(segment) for segment in segments), FPS)
+    clip_seconds = Fraction(sum(count_frames(segment) for segment in segments), FPS)
     with av.open(str(path), "w", format="mp4", container_options=flags) as output:
         output.metadata.update(metadata or {})
         with av.open(str(segments[0])) as first:
@@ -52,7 +52,8 @@ def write_clip(
             output.mux(packet)
 
 
-def _count_frames(segment: Path) -> int:
+def count_frames(segment: Path) -> int:
+    """Frames that the index of an mp4 lists."""
     import av
 
     with av.open(str(segment)) as source:
