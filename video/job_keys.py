@@ -9,10 +9,13 @@ starts from the frames of the one before.
 from __future__ import annotations
 
 import hashlib
+import math
 import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+
+from ..frames import FPS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,6 +28,9 @@ KEY_DIGITS = 32
 SAMPLES, SAMPLE_BYTES = 16, 1 << 16
 """Places of a weight file that are looked at, and how much of each: retrained weights often have
 the name, the size and the header of the old ones."""
+
+BLOCK_FRAMES = 10 * FPS
+"""Of sound, digested at once."""
 
 HEADER_BYTES = 1 << 20
 """Of a file that is not safetensors, or whose header is longer, this much is looked at."""
@@ -112,6 +118,38 @@ def digest(*parts: Any) -> str:
     total = hashlib.sha256()
     _feed(total, parts)
     return total.hexdigest()[:KEY_DIGITS]
+
+
+def sound_digests(
+    samples: Any, spans: Sequence[range], samples_per_frame: float, *, start_frames: float = 0.0
+) -> list[str]:
+    """A digest of what is heard in each of several spans of frames.
+
+    Sound is looked at in blocks of ten seconds, each once; a span counts every block it touches.
+
+    Args:
+        samples: Tensor or array ``[..., n]``, as it was before anything that depends on all of it,
+            such as a gain.
+        spans: In frames of the clip.
+        samples_per_frame: How many samples a frame lasts; need not be whole.
+        start_frames: When the sound begins in the clip, in frames.
+    """
+    seen: dict[int, str] = {}
+
+    def block(index: int) -> str:
+        if index not in seen:
+            edges = (index * BLOCK_FRAMES, (index + 1) * BLOCK_FRAMES)
+            first, stop = (round(edge * samples_per_frame) for edge in edges)
+            seen[index] = digest(samples[..., first:stop])
+        return seen[index]
+
+    digests = []
+    for span in spans:
+        first = max(0, math.floor((span.start - start_frames) / BLOCK_FRAMES))
+        stop = max(0, math.ceil((span.stop - start_frames) / BLOCK_FRAMES))
+        heard = [block(index) for index in range(first, stop)]
+        digests.append(digest(span.start, span.stop, start_frames, heard))
+    return digests
 
 
 def file_identity(path: Path) -> dict[str, Any]:
