@@ -169,7 +169,7 @@ def render_talk(
             sampling=lambda chunk: Sampling(
                 chunk_noise(settings.seed, chunk.index, shape).to(device), job.sigmas
             ),
-            color=job.color,
+            color=lambda _: job.color,
             callback=callback,
         )
         return sink.finish(job.sound)

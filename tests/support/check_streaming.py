@@ -190,7 +190,7 @@ def check_free_running(stream: PublishedStream) -> None:
     tolerance = case.spec["tolerance"]["free_running"]
     strength = case.spec["settings"]["color_correction_strength"]
     stream.codec.latents, stream.codec.decoded = [], []
-    sink = MemorySink()
+    sink, anchor = MemorySink(), ColorAnchor(stream.reference.first, strength)
     stream_clip(
         stream.plan,
         reference=stream.reference,
@@ -201,7 +201,7 @@ def check_free_running(stream: PublishedStream) -> None:
         sampling=lambda chunk: Sampling(
             case.tensors[f"in.noise_chunk{chunk.index}"], stream.sigmas
         ),
-        color=ColorAnchor(stream.reference.first, strength) if strength else None,
+        color=(lambda _: anchor) if strength else None,
     )
     for index, latents in enumerate(stream.codec.latents):
         expected = case.tensors[f"out.final_latent_chunk{index}"]

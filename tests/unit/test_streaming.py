@@ -128,7 +128,7 @@ def test_colour_is_matched_before_the_context_is_cut():
         def apply(self, frames):
             return frames + 1000
 
-    _, parts = run(30, color=Shift())
+    _, parts = run(30, color=lambda _: Shift())
     assert parts["sink"].frames[0] == 1000
     held = parts["denoiser"].calls[1][1]
     assert held[0, 0, 0, 0] == 1008
@@ -143,7 +143,7 @@ def test_colour_is_matched_on_no_frame_that_is_thrown_away():
             return frames
 
     count = Count()
-    plan, parts = run(180, frames=81, context=9, color=count)
+    plan, parts = run(180, frames=81, context=9, color=lambda _: count)
     assert parts["sink"].frames == list(range(180))
     assert [chunk.kept_frames for chunk in plan] == [81, 72, 27]
     decoded = 81 + 72 + 28  # the last chunk is cut within a block
