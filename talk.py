@@ -6,15 +6,18 @@ Puts the parts together and decides nothing itself; every part can be used witho
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from .audio.decoding import decode_track
-from .audio.features import FeatureTrack, pad_for_clip
+from .audio.features import SAMPLES_PER_FRAME, TAIL_FRAMES, FeatureTrack, pad_for_clip
 from .audio.loudness import normalize_loudness
+from .audio.spans import heard_frames
 from .audio.track import Track
 from .errors import InputError
 from .frames import SPATIAL_STRIDE, clip_frames, latent_frames
@@ -26,13 +29,18 @@ from .samplers.denoise import EulerDenoiser
 from .samplers.guidance import TalkGuidance
 from .samplers.noise import chunk_noise
 from .samplers.plan import CHUNK_FRAMES, CONTEXT_FRAMES, Chunk, plan_chunks
-from .samplers.protocols import ChunkCallback
+from .samplers.protocols import ChunkCallback, FrameSink
 from .samplers.schedule import default_shift, flow_sigmas
 from .samplers.streaming import Sampling, stream_clip
 from .standalone import WanConditioner, WanPredictor
 from .video.color import ColorAnchor
+from .video.job_folder import JobPlan
+from .video.job_keys import chunk_keys, chunk_places, content_identity, digest, sound_digests
 from .video.sink import VideoSink
 from .video.sound import Sound
+
+CRF = 12
+"""x264's constant rate factor: visually lossless."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +79,7 @@ class TalkJob:
 
     Attributes:
         reference: The picture at the size of the clip.
+        picture_key: Digest of the picture as it was opened.
         color: Keeps the picture's colours.
         voice: The voice's track.
         sound: The sound of the clip.
@@ -81,6 +90,7 @@ class TalkJob:
     """
 
     reference: StillReference
+    picture_key: str
     color: ColorAnchor
     voice: Track
     sound: Sound
@@ -119,6 +129,7 @@ def plan_talk(image: Path, audio: Path, settings: TalkSettings) -> TalkJob:
     reference = StillReference(picture, size)
     return TalkJob(
         reference=reference,
+        picture_key=digest(picture),
         color=ColorAnchor(reference.first, settings.color_strength),
         voice=voice,
         sound=Sound(path=audio),
@@ -129,7 +140,41 @@ def plan_talk(image: Path, audio: Path, settings: TalkSettings) -> TalkJob:
     )
 
 
-@torch.inference_mode()
+def journal_plan(job: TalkJob, models: Any) -> JobPlan:
+    """What a job's chunks are made from, as keys.
+
+    Device and float type are left out, so that another machine may go on.
+
+    Args:
+        job: From ``plan_talk``.
+        models: What identifies the networks; anything that ``digest`` takes.
+    """
+    settings, voice = job.settings, job.voice
+    spans = [heard_frames(c.start_frame, c.frames, track_frames(voice)) for c in job.plan]
+    sounds = sound_digests(voice.samples, spans, SAMPLES_PER_FRAME)
+    common = {
+        "size": job.size,
+        "crf": CRF,
+        "sampler": "euler",
+        "sigmas": job.sigmas,
+        "audio_scale": settings.audio_scale,
+        "color_strength": settings.color_strength,
+        "seed": settings.seed,
+        "picture": job.picture_key,
+        "models": models,
+    }
+    places = chunk_places(job.plan)
+    parts = [{"place": p, "voice": v} for p, v in zip(places, sounds, strict=True)]
+    assert job.sound.path is not None
+    return JobPlan(
+        keys=tuple(chunk_keys(parts, common=common)),
+        kept_frames=tuple(chunk.kept_frames for chunk in job.plan),
+        size=job.size,
+        crf=CRF,
+        sound_key=digest(content_identity(job.sound.path)),
+    )
+
+
 def render_talk(
     job: TalkJob,
     networks: Networks,
@@ -147,6 +192,31 @@ def render_talk(
     Returns:
         ``out``.
     """
+    with VideoSink(out, job.size, crf=CRF) as sink:
+        stream_talk(job, networks, sink, callback)
+        return sink.finish(job.sound)
+
+
+@torch.inference_mode()
+def stream_talk(
+    job: TalkJob,
+    networks: Networks,
+    sink: FrameSink,
+    callback: ChunkCallback | None = None,
+    stop: Callable[[Chunk], bool] | None = None,
+) -> bool:
+    """Render the chunks of a planned clip that a sink does not hold yet.
+
+    Args:
+        job: From ``plan_talk``.
+        networks: The networks; wav2vec2 may stay on the CPU.
+        sink: Takes the frames.
+        callback: Called after every step; may raise to stop.
+        stop: Asked before every chunk; True ends here.
+
+    Returns:
+        Whether the clip is complete.
+    """
     settings, device = job.settings, next(networks.base.parameters()).device
     guidance = TalkGuidance(audio_scale=settings.audio_scale)
     predictor = WanPredictor(networks.base, networks.adapter)
@@ -158,21 +228,26 @@ def render_talk(
         voices=[voice_features(job.voice, networks)],
     )
     shape = latent_shape(job, networks)
-    with VideoSink(out, job.size) as sink:
-        stream_clip(
-            job.plan,
-            reference=job.reference.to(device),
-            conditioner=conditioner,
-            denoiser=EulerDenoiser(predictor, guidance),
-            codec=networks.vae,
-            sink=sink,
-            sampling=lambda chunk: Sampling(
-                chunk_noise(settings.seed, chunk.index, shape).to(device), job.sigmas
-            ),
-            color=lambda _: job.color,
-            callback=callback,
-        )
-        return sink.finish(job.sound)
+    return stream_clip(
+        job.plan,
+        reference=job.reference.to(device),
+        conditioner=conditioner,
+        denoiser=EulerDenoiser(predictor, guidance),
+        codec=networks.vae,
+        sink=sink,
+        sampling=lambda chunk: Sampling(
+            chunk_noise(settings.seed, chunk.index, shape).to(device), job.sigmas
+        ),
+        color=lambda _: job.color,
+        callback=callback,
+        stop=stop,
+    )
+
+
+def track_frames(voice: Track) -> int:
+    """Frames of a voice with the silence that is encoded behind it."""
+    padded = (clip_frames(voice.seconds) + TAIL_FRAMES) * SAMPLES_PER_FRAME
+    return max(voice.samples.size, padded) // SAMPLES_PER_FRAME
 
 
 def voice_features(voice: Track, networks: Networks) -> FeatureTrack:
