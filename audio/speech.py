@@ -59,6 +59,7 @@ class Speaker:
         region: Who says it, 0 and 1 at the resolution of the picture ``[H, W]``; None is everybody.
         waveform: The sound as it was handed in, ``[channels, n]``.
         rate_hz: Samples per second of ``waveform``.
+        normalized: Whether the encoder hears it at -23 LUFS.
     """
 
     features: FeatureSource
@@ -70,6 +71,7 @@ class Speaker:
     region: Tensor | None
     waveform: Tensor
     rate_hz: int
+    normalized: bool = True
 
     @property
     def hidden(self) -> int:
@@ -174,6 +176,7 @@ def make_speaker(
         region=region,
         waveform=waveform,
         rate_hz=rate_hz,
+        normalized=normalize,
     )
 
 

@@ -9,6 +9,7 @@ import importlib.util
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -76,7 +77,7 @@ def main() -> None:
     print(f"torch {torch.__version__}, {CHUNKS} chunks of 81 frames, {SIZE[1]}x{SIZE[0]}")
     for name, strength in (("no colour match", 0.0), ("colour match", 1.0)):
         with tempfile.TemporaryDirectory() as folder:
-            anchor, start = ColorAnchor(parts.picture, strength), time.process_time()
+            start = time.process_time()
             with VideoSink(Path(folder) / "clip.mp4", SIZE) as sink:
                 stream_clip(
                     plan,
@@ -86,7 +87,7 @@ def main() -> None:
                     codec=parts,
                     sink=sink,
                     sampling=lambda _: Sampling(torch.zeros(1), torch.tensor([1.0, 0.0])),
-                    color=lambda _: anchor,
+                    color=partial(ColorAnchor, strength=strength),
                 )
                 sink.finish(None)
             seconds = (time.process_time() - start) / CHUNKS

@@ -22,8 +22,8 @@ from .data import Clips
 from .loop import Recipe, Run, train
 
 IMAGES = Recipe("vae-images", steps=1600, rate=3e-3, muon=8e-3, decay=40)
-CLIPS = Recipe("vae-clips", steps=1500, rate=1.2e-3, muon=3e-3, decay=60)
-DECODER = Recipe("decoder", steps=600, rate=1e-3, muon=2.5e-3, decay=60)
+CLIPS = Recipe("vae-clips", steps=1000, rate=1.2e-3, muon=3e-3, decay=60)
+DECODER = Recipe("decoder", steps=400, rate=1e-3, muon=2.5e-3, decay=60)
 
 IMAGES_BATCH = {1: 4}
 CLIPS_BATCH = {5: 2, 9: 1, 13: 1}

@@ -20,10 +20,15 @@ INK, PAPER = (235, 235, 235), (24, 24, 24)
 
 def thumbnail(frame: Tensor, width: int = THUMBNAIL_WIDTH) -> np.ndarray:
     """A frame ``[3, H, W]`` in [-1, 1] as uint8 ``[h, width, 3]`` in its own shape."""
+    pixels = frame.float().add(1).mul(127.5).round().clamp(0, 255).to("cpu", torch.uint8)
+    return small_picture(pixels.movedim(0, -1).contiguous().numpy(), width)
+
+
+def small_picture(pixels: np.ndarray, width: int = THUMBNAIL_WIDTH) -> np.ndarray:
+    """A picture uint8 ``[H, W, 3]`` at another width, in its own shape."""
     from PIL import Image
 
-    pixels = frame.float().add(1).mul(127.5).round().clamp(0, 255).to("cpu", torch.uint8)
-    image = Image.fromarray(pixels.movedim(0, -1).contiguous().numpy())
+    image = Image.fromarray(pixels)
     height = max(1, round(width * image.height / image.width))
     return np.asarray(image.resize((width, height), Image.Resampling.LANCZOS))
 

@@ -108,13 +108,13 @@ class VideoFrames:
             position = round((seconds - first - self._start) * FPS)
             # Until this frame came, the one before it was shown.
             while held is not None and tick < min(position, ticks):
-                yield _pixels(held)
+                yield frame_pixels(held)
                 tick += 1
             if tick >= ticks:
                 return
             held = frame
         if held is not None and position >= tick < ticks:
-            yield _pixels(held)
+            yield frame_pixels(held)
 
 
 class PictureFrames:
@@ -156,7 +156,7 @@ def _decoded(container: InputContainer) -> Iterator[VideoFrame]:
     yield from container.decode(stream)
 
 
-def _pixels(frame: VideoFrame) -> np.ndarray:
+def frame_pixels(frame: VideoFrame) -> np.ndarray:
     """A frame as uint8 RGB ``[H, W, 3]``; FFmpeg's quick way is up to two levels too dark."""
     from av.video.reformatter import Interpolation
 
