@@ -50,12 +50,15 @@ class Sampling:
         sigmas: ``[steps + 1]``, descending to 0.
         start: Clean latents of a source that are noised to ``sigmas[0]``; None is pure noise.
         pinned: Latents ``[C, T, H, W]`` and mask ``[1, T, H, W]``; where it is 1 they are kept.
+        ending: State of the take before, for a chunk that has to end in it because the next one is
+            kept; see ``retake``.
     """
 
     noise: Tensor
     sigmas: Tensor
     start: Tensor | None = None
     pinned: tuple[Tensor, Tensor] | None = None
+    ending: Mapping[str, Tensor] | None = None
 
 
 def stream_clip(
@@ -117,10 +120,9 @@ def stream_clip(
             callback=report,
         )
         match = None if color is None else color(frame).apply
-        context = stitch(codec.decode(latents), chunk, following, sink, match)
-        state = {} if context is None else {CONTEXT: context}
-        if context is not None and hand_on is HandOn.LATENTS:
-            state[CONTEXT_LATENTS] = latents[:, -latent_frames(context.shape[1]) :].clone()
+        ending = None if begin.ending is None else begin.ending[CONTEXT]
+        context = stitch(codec.decode(latents), chunk, following, sink, match, ending)
+        state = begin.ending or handed_on(context, latents, hand_on)
         sink.commit(state)
     return True
 
@@ -136,12 +138,23 @@ def held_latents(
     return codec.encode(state[CONTEXT])
 
 
+def handed_on(context: Tensor | None, latents: Tensor, hand_on: HandOn) -> dict[str, Tensor]:
+    """The state of a chunk: the frames the next one starts from, and latents if they go on."""
+    if context is None:
+        return {}
+    if hand_on is HandOn.FRAMES:
+        return {CONTEXT: context}
+    ending = latents[:, -latent_frames(context.shape[1]) :].clone()
+    return {CONTEXT: context, CONTEXT_LATENTS: ending}
+
+
 def stitch(
     blocks: Iterable[Tensor],
     chunk: Chunk,
     following: Chunk | None,
     sink: FrameSink,
     match: Callable[[Tensor], Tensor] | None = None,
+    ending: Tensor | None = None,
 ) -> Tensor | None:
     """Append a chunk's new frames to the clip; return the frames the next chunk starts from.
 
@@ -152,6 +165,8 @@ def stitch(
         following: The next chunk, or None after the last.
         sink: Takes the new frames.
         match: Applied to frames that are used, and to no others.
+        ending: What the next chunk, which is kept, started from, ``[3, context_frames, H, W]``;
+            the last frames fade into it.
 
     Returns:
         ``[3, context_frames, H, W]``, or None where the next chunk has no context.
@@ -171,6 +186,7 @@ def stitch(
         begin = max(start, used_first)
         used = block[:, begin - start :]
         used = used if match is None else match(used)
+        used = used if ending is None else fade_into(used, ending, begin - context_first)
         new = used[:, max(0, first - begin) : max(0, stop - begin)]
         if new.shape[1]:
             sink.append(new)
@@ -179,6 +195,23 @@ def stitch(
         if end >= used_stop:
             break
     return torch.cat(context, dim=1) if context else None
+
+
+def fade_into(frames: Tensor, ending: Tensor, first: int) -> Tensor:
+    """Frames that have become those of an ending when it is over.
+
+    Args:
+        frames: Consecutive frames ``[3, f, H, W]``.
+        ending: ``[3, E, H, W]``; its last frame is reached exactly.
+        first: Where the first of ``frames`` lies in the ending; negative before it.
+    """
+    before, length = max(0, -first), ending.shape[1]
+    if before >= frames.shape[1]:
+        return frames
+    span = range(first + before, first + frames.shape[1])
+    weights = torch.tensor([(index + 1) / length for index in span]).to(frames).view(-1, 1, 1)
+    faded = frames[:, before:].lerp(ending[:, span.start : span.stop].to(frames), weights)
+    return torch.cat([frames[:, :before], faded], dim=1)
 
 
 def step_reporter(callback: ChunkCallback, chunk: Chunk) -> Callable[[int, int, Tensor], None]:
