@@ -11,8 +11,8 @@ from endless_talk.samplers.retake import retake_sampling
 from endless_talk.samplers.schedule import flow_sigmas
 from endless_talk.samplers.streaming import HandOn, Sampling, fade_into, stream_clip
 
-PLAN = plan_chunks(93, 33, 9)
-"""Frames 0 to 32, then 24 more per chunk; the last adds 12."""
+PLAN = plan_chunks(69, 25, 9)
+"""Frames 0 to 24, then 16 more per chunk; the last adds 12."""
 
 TAKEN = 2
 
