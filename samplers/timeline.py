@@ -47,6 +47,21 @@ class ChunkChange:
         return self.retakes is not None
 
 
+@dataclass(frozen=True, eq=False)
+class ClipTimeline:
+    """A timeline with what its lines name.
+
+    Attributes:
+        timeline: The lines.
+        prompts: One per text of ``timeline.prompts``, encoded as the networks read it.
+        images: uint8 RGB ``[H, W, 3]``, at least as many as the lines name.
+    """
+
+    timeline: Timeline
+    prompts: tuple[Any, ...] = ()
+    images: tuple[Any, ...] = ()
+
+
 @dataclass(frozen=True)
 class Timeline:
     """The lines of a timeline.
