@@ -1,50 +1,23 @@
 """The command line: ``endless-talk talk`` makes a clip from a picture and a voice.
 
-Reads arguments, shows progress, turns errors into sentences and exit codes: 0 done, 2 something the
-user can correct, 130 stopped with Ctrl+C. The work is done in ``talk``.
+Reads arguments and turns errors into sentences and exit codes: 0 done, 2 something the user can
+correct, 3 the time budget is used up and the same command goes on, 130 stopped with Ctrl+C. The
+work is done in ``cli_talk``, ``cli_jobs`` and ``check``.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import re
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from . import __version__
-from .crop import size_text
+from .cli_jobs import EXIT_INTERRUPTED, add_job, add_jobs
+from .cli_talk import ROLES, SIZE, STEPS, run_talk
 from .errors import InputError
-from .frames import FPS
-
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
-
-    from .models.networks import Networks, WeightPaths
-    from .models.recipes import Recipe
-    from .samplers.plan import Chunk
-    from .talk import TalkJob, TalkSettings
 
 EXIT_USER_ERROR = 2
-EXIT_INTERRUPTED = 130
-
-SMALL_NETWORK_PARAMETERS = 100_000_000
-"""Below this a second thread costs more than it brings."""
-
-ROLES = ("base", "adapter", "vae", "wav2vec")
-
-STEPS = 8
-SIZE = "480p"
-"""What is taken when neither the user nor the weights say how to sample."""
-
-RANDOM_NOTICE = (
-    "--random-weights: the networks were never trained. The clip shows that every part runs; "
-    "there is no talking face in it."
-)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -76,6 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="command")
     add_talk(commands.add_parser("talk", help="make a clip from a picture and a voice"))
     add_check(commands.add_parser("check", help="measure lip sync and drift of a clip"))
+    add_jobs(commands.add_parser("jobs", help="list, prune, export and verify jobs"))
     return parser
 
 
@@ -98,7 +72,7 @@ def add_talk(talk: argparse.ArgumentParser) -> None:
     needed.add_argument(
         "--audio", type=Path, required=True, help="the voice: any audio file, or a video with sound"
     )
-    needed.add_argument("--out", type=Path, required=True, help="the clip, an .mp4")
+    needed.add_argument("--out", type=Path, help="the clip, an .mp4; or name a --job")
     needed.add_argument("--overwrite", action="store_true", help="replace an existing clip")
     needed.add_argument(
         "--check",
@@ -107,6 +81,7 @@ def add_talk(talk: argparse.ArgumentParser) -> None:
         help="measure the finished clip, and put frames of its first, middle and last chunk here",
     )
     needed.add_argument("--mouth", metavar="L,T,R,B", help="box of the mouth for --check")
+    add_job(talk.add_argument_group("long clips"))
     weights = talk.add_argument_group("networks")
     weights.add_argument(
         "--weights",
@@ -161,32 +136,6 @@ def add_sampling(group: argparse._ArgumentGroup) -> None:
     )
 
 
-def run_talk(options: argparse.Namespace) -> int:
-    """Make a clip."""
-    check_out(options.out, options.overwrite)
-    check_weights(options)
-    check_sheet(options.check, options.mouth)
-    paths = None if options.random_weights else choose_weights(options)
-    recipe = None if paths is None else read_recipe(paths)
-    settings = read_settings(options, recipe)
-
-    from .talk import plan_talk, render_talk
-
-    job = plan_talk(options.image, options.audio, settings)
-    networks = open_networks(options, paths, recipe)
-    print("\n".join([describe(job, recipe), *recipe_warnings(job, recipe)]))
-    started = time.monotonic()
-    with Progress(job) as progress:
-        path = render_talk(job, networks, options.out, progress)
-    seconds = time.monotonic() - started
-    print(f"{path}: {length_of(job)}, made in {seconds:.1f} s")
-    if options.random_weights:
-        print(RANDOM_NOTICE)
-    if options.check is not None:
-        show_check(job, options)
-    return 0
-
-
 def run_check(options: argparse.Namespace) -> int:
     """Measure a clip that exists."""
     from .check import check_clip, parse_box
@@ -195,190 +144,6 @@ def run_check(options: argparse.Namespace) -> int:
     audio = options.clip if options.audio is None else options.audio
     print(check_clip(options.clip, audio, image=options.image, mouth=mouth).report())
     return 0
-
-
-def show_check(job: TalkJob, options: argparse.Namespace) -> None:
-    """Measure a clip that was just made, print the figures, and write some of its frames."""
-    from .check import check_clip, frame_sheet, parse_box, write_picture
-
-    mouth = None if options.mouth is None else parse_box(options.mouth)
-    measured = check_clip(
-        options.out, options.audio, image=options.image, mouth=mouth, plan=job.plan
-    )
-    print(measured.report())
-    write_picture(frame_sheet(options.out, job.plan), options.check)
-    print(f"{options.check}: frames of the first, the middle and the last chunk, not selected")
-
-
-def check_sheet(sheet: Path | None, mouth: str | None) -> None:
-    """Refuse what ``--check`` could not do, before anything is rendered."""
-    if mouth is not None:
-        from .check import parse_box
-
-        parse_box(mouth)
-    if sheet is None:
-        return
-    if sheet.suffix.lower() != ".png":
-        raise InputError(f"--check is {sheet.name}; the frames are a PNG: use {sheet.stem}.png.")
-    if not sheet.parent.is_dir():
-        raise FileNotFoundError(f"there is no folder {sheet.parent} to put {sheet.name} into.")
-
-
-def check_out(out: Path, overwrite: bool) -> None:
-    """Refuse a target that cannot or should not be written, before anything is rendered."""
-    if out.suffix.lower() != ".mp4":
-        raise InputError(f"--out is {out.name}; clips are mp4: use {out.stem}.mp4.")
-    if not out.parent.is_dir():
-        raise FileNotFoundError(f"there is no folder {out.parent} to put {out.name} into.")
-    if out.is_dir():
-        raise InputError(f"--out {out} is a folder; name a file in it, such as {out}/clip.mp4.")
-    if not os.access(out.parent, os.W_OK):
-        raise InputError(f"the folder {out.parent} cannot be written to; choose another for --out.")
-    if out.exists() and not overwrite:
-        raise InputError(f"{out} exists; choose another name, or replace it with --overwrite.")
-
-
-def check_weights(options: argparse.Namespace) -> None:
-    """Refuse to guess which networks were meant."""
-    named = [role for role in ROLES if getattr(options, role) is not None]
-    if options.random_weights and (options.weights or named):
-        raise InputError("--random-weights and weight files exclude each other; drop one of them.")
-
-
-def choose_weights(options: argparse.Namespace) -> WeightPaths:
-    """The files the user named, those of a folder, or those of the built-in demo."""
-    from .models.networks import built_in_weights, find_weights
-
-    chosen = {role: getattr(options, role) for role in ROLES}
-    if options.weights is None:
-        return built_in_weights(chosen)
-    return find_weights(options.weights, chosen)
-
-
-def read_recipe(paths: WeightPaths) -> Recipe | None:
-    """How the chosen base wants to be sampled, if its file says so."""
-    from .models.recipes import recipe_of
-    from .models.weights import open_weights
-
-    return recipe_of(open_weights(paths.base))
-
-
-def recipe_warnings(job: TalkJob, recipe: Recipe | None) -> list[str]:
-    """What is allowed and not what the weights were trained for."""
-    if recipe is None:
-        return []
-    from .samplers.schedule import flow_sigmas, same_schedule
-
-    warnings = [recipe.size_warning(job.size)]
-    if not same_schedule(job.sigmas, flow_sigmas(recipe.steps, recipe.shift)):
-        warnings.append(recipe.schedule_warning)
-    return [f"warning: {warning}" for warning in warnings if warning]
-
-
-def read_settings(options: argparse.Namespace, recipe: Recipe | None) -> TalkSettings:
-    """Settings of the clip from the arguments; what they leave out, the weights decide."""
-    from .talk import TalkSettings
-
-    if not 0 <= options.seed < 2**63:
-        raise InputError(f"--seed is {options.seed}; give a number from 0 to {2**63 - 1}.")
-    size = options.size or (SIZE if recipe is None else size_text(recipe.size))
-    steps = STEPS if recipe is None else recipe.steps
-    width_height = re.fullmatch(r"([0-9]+)x([0-9]+)", size)
-    return TalkSettings(
-        seed=options.seed,
-        steps=steps if options.steps is None else options.steps,
-        shift=options.shift or (0.0 if recipe is None else recipe.shift),
-        audio_scale=options.audio_scale,
-        size="custom" if width_height else size,
-        custom_size=(int(width_height[2]), int(width_height[1])) if width_height else None,
-        stop_at_seconds=options.stop_at,
-        color_strength=options.color_strength,
-    )
-
-
-def open_networks(
-    options: argparse.Namespace, paths: WeightPaths | None, recipe: Recipe | None
-) -> Networks:
-    """Load the networks the user chose, or make random ones."""
-    import torch
-
-    from .models.networks import load_networks, random_networks
-
-    device = choose_device(options.device)
-    if paths is None:
-        networks = random_networks(options.seed, device)
-    else:
-        large = recipe is None and device.type == "cuda"
-        networks = load_networks(paths, device, torch.bfloat16 if large else torch.float32)
-    parameters = sum(parameter.numel() for parameter in networks.base.parameters())
-    if parameters < SMALL_NETWORK_PARAMETERS and "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(1)
-    return networks
-
-
-def choose_device(name: str | None) -> torch.device:
-    """The device the user named, or CUDA where there is one."""
-    import torch
-
-    if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise InputError(f"--device is {name}; choose cpu or cuda.") from error
-    if device.type not in ("cpu", "cuda"):
-        raise InputError(f"--device is {name}; choose cpu or cuda.")
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise InputError(f"--device is {name}, but torch finds no CUDA device; use cpu.")
-    return device
-
-
-def describe(job: TalkJob, recipe: Recipe | None) -> str:
-    """What is about to be made, in one line."""
-    height, width = job.size
-    chunks = len(job.plan)
-    return (
-        f"{length_of(job)} at {width}x{height}, "
-        f"{chunks} {'chunk' if chunks == 1 else 'chunks'} of {job.settings.steps} steps"
-        f"{'' if recipe is None else f', {recipe.set_name}'}"
-    )
-
-
-def length_of(job: TalkJob) -> str:
-    """``161 frames (6.44 s)``."""
-    return f"{job.frames} {'frame' if job.frames == 1 else 'frames'} ({job.frames / FPS:.2f} s)"
-
-
-class Progress:
-    """A bar over the steps of all chunks: ``chunk 2/7 · step 3/8``, and the time left.
-
-    On a terminal a bar; elsewhere one line per chunk.
-    """
-
-    def __init__(self, job: TalkJob):
-        from tqdm import tqdm
-
-        self.job = job
-        self.bar = tqdm(
-            total=len(job.plan) * job.settings.steps,
-            bar_format="{desc} {bar} {percentage:3.0f}% · {remaining} left",
-            disable=None,
-        )
-
-    def __call__(self, chunk: Chunk, step: int, steps: int, denoised: Tensor) -> None:
-        """Show that a step is done."""
-        place = f"chunk {chunk.index + 1}/{len(self.job.plan)}"
-        self.bar.set_description_str(f"{place} · step {step}/{steps}")
-        self.bar.update()
-        if self.bar.disable and step == steps:
-            last = min(chunk.stop_frame, self.job.frames) - 1
-            print(f"{place}, frames {chunk.start_frame}..{last}", flush=True)
-
-    def __enter__(self) -> Progress:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.close()
 
 
 if __name__ == "__main__":

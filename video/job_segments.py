@@ -92,7 +92,7 @@ class Segments:
         """Where its state is."""
         return self._folder.hidden / f"{key}.safetensors"
 
-    def keys(self) -> list[str]:
+    def stored(self) -> list[str]:
         """Keys of everything that looks like a segment or half of one."""
         digits = set("0123456789abcdef")
         found = {
@@ -172,17 +172,16 @@ class Segments:
                 path.unlink()
         return freed
 
-    def bytes(self, key: str) -> int:
-        """What a chunk takes on the disk."""
-        paths = (self.state_file(key), self.video(key))
-        return sum(path.stat().st_size for path in paths if path.exists())
+    def exists(self, key: str) -> bool:
+        """Whether anything of a chunk is there, whole or not."""
+        return self.state_file(key).exists() or self.video(key).exists()
 
     def problem(self, key: str, frames: int) -> str | None:
         """What is wrong with a chunk, having read all of it; None when nothing is."""
         record = self.record(key)
         if record is None:
             missing = not self.state_file(key).exists()
-            return "not made yet" if missing else "its state is damaged"
+            return "it was never finished" if missing else "its state is damaged"
         if not self.video(key).exists():
             return "its pictures are missing"
         if file_sha256(self.video(key)) != record.sha256:

@@ -191,7 +191,7 @@ class JobSink:
             self.clip = self._publish_clip(sound or self._sound)
         self.folder.part.unlink(missing_ok=True)
         if self.keep is Keep.CLIP:
-            for key in self._segments.keys():  # noqa: SIM118 (these are a job's keys)
+            for key in self._segments.stored():
                 self._segments.remove(key)
         self.message = ""
         self._write_status(JobState.FINISHED)

@@ -159,12 +159,12 @@ def test_pictures_of_many_kinds_are_taken(tmp_path, kind):
 
 
 def test_ctrl_c_leaves_no_file(tmp_path, portrait, monkeypatch, capsys):
-    from endless_talk import cli
+    from endless_talk import cli_talk
 
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli.Progress, "__call__", interrupted)
+    monkeypatch.setattr(cli_talk.Progress, "__call__", interrupted)
     audio, out = files.voice(tmp_path / "voice.wav", 0.2), tmp_path / "clip.mp4"
     assert talk(portrait, audio, out, "--random-weights") == 130
     assert "stopped" in capsys.readouterr().err
