@@ -101,7 +101,7 @@ class FrameEncoder:
     """
 
     def __init__(self, path: Path, size: tuple[int, int], *, crf: int = 12) -> None:
-        _check_settings(size, crf)
+        check_settings(size, crf)
         import av
         from av.video.reformatter import ColorRange, Colorspace
 
@@ -158,7 +158,12 @@ class FrameEncoder:
                 self._container.close()
 
 
-def _check_settings(size: tuple[int, int], crf: int) -> None:
+def check_settings(size: tuple[int, int], crf: int) -> None:
+    """Refuse what H.264 cannot encode.
+
+    Raises:
+        InputError: An odd size or a ``crf`` out of range.
+    """
     height, width = size
     if height < 2 or width < 2 or height % 2 or width % 2:
         even = f"{max(2, width - width % 2)}x{max(2, height - height % 2)}"

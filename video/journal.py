@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from ..frames import FPS
 from .files import UNFINISHED, publish, publish_new, unfinished
-from .h264 import FrameEncoder
+from .h264 import FrameEncoder, check_settings
 from .job_folder import JobFolder, JobPlan, JobRecord, JobState, JobStatus
 from .job_lock import BEAT_SECONDS, JobLock
 from .job_segments import Segments
@@ -78,6 +78,7 @@ class JobSink:
         keep: Keep = Keep.CHUNKS,
         cancels: tuple[type[BaseException], ...] = (KeyboardInterrupt,),
     ) -> None:
+        check_settings(plan.size, plan.crf)
         self.folder, self.plan, self.keep = folder, plan, keep
         self.message = "stopped before the clip was complete"
         self.clip: Path | None = None
