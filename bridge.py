@@ -118,7 +118,8 @@ class HostConditioner:
         windows: Audio windows of all speakers for a chunk, ``[S, F, 5, layers, channels]``.
         masks: Speakers' token masks ``[S + 1, N]``, or None for one speaker.
         strength: ``[S]``.
-        image_tokens: CLIP vision tokens ``[1, 257, 1280]`` or None.
+        image_tokens: CLIP vision tokens ``[1, 257, 1280]`` or None, or what gives them for a
+            reference frame.
         seed: The clip's seed.
     """
 
@@ -131,7 +132,7 @@ class HostConditioner:
         windows: Callable[[Chunk], Tensor],
         masks: Tensor | None,
         strength: Tensor,
-        image_tokens: Tensor | None,
+        image_tokens: Tensor | Callable[[Tensor], Tensor | None] | None,
         seed: int,
     ):
         self.codec, self.prompts, self.names = codec, prompts, names
@@ -164,9 +165,11 @@ class HostConditioner:
             "concat_latent_image": self.codec.latent_format.process_out(latent),
             "concat_mask": 1.0 - mask,  # the host's 0 is what is known
         }
-        if self.image_tokens is not None:
+        known = self.image_tokens
+        tokens = known(reference) if callable(known) else known
+        if tokens is not None:
             output = comfy.clip_vision.Output()
-            output.penultimate_hidden_states = self.image_tokens
+            output.penultimate_hidden_states = tokens
             picture["clip_vision_output"] = output
         return picture
 
@@ -275,8 +278,7 @@ class HostDenoiser:
         pinned: tuple[Tensor, Tensor] | None = None,
         callback: StepCallback | None = None,
     ) -> Tensor:
-        """Denoise one chunk; see ``protocols.Denoiser``. ``pinned`` comes with dubbing."""
-        assert pinned is None
+        """Denoise one chunk; see ``protocols.Denoiser``."""
         self.guidance.begin_chunk()
         guider = TalkGuider(self.model, self.guidance, held[None])
         guider.inner_set_conds(dict(conditions.branches))
@@ -286,21 +288,50 @@ class HostDenoiser:
             if callback is not None:
                 callback(step + 1, steps, denoised[0])
 
-        begin = torch.zeros_like(noise) if start is None else self._raw(start)
+        begin, free = inpainting(noise, held, start, pinned)
+        # The host takes zeros for no latent image, and leaves them as they are.
+        raw = self.latent_format.process_out(begin) if begin.any() else begin
         out = guider.sample(
             noise[None],
-            begin[None],
+            raw,
             self.sampler,
             sigmas,
+            denoise_mask=free,
             callback=step_done,
             disable_pbar=True,
             seed=conditions.seed,
         )
         latents = self.latent_format.process_in(out.float().cpu())[0]
+        if pinned is not None:
+            latents = latents.lerp(*(part.to(latents) for part in pinned))
         return hold(latents, held.to(latents))
 
-    def _raw(self, latents: Tensor) -> Tensor:
-        return self.latent_format.process_out(latents[None])[0]
+
+def inpainting(
+    noise: Tensor, held: Tensor, start: Tensor | None, pinned: tuple[Tensor, Tensor] | None
+) -> tuple[Tensor, Tensor | None]:
+    """The ``latent_image`` and ``denoise_mask`` of the host that start and pin as ours do.
+
+    The host noises its one latent image to every sigma where its mask is 0, and begins from it
+    everywhere; so the pinned latents are written into those to start from. The head is left to the
+    context, which is held clean.
+
+    Args:
+        noise: ``[C, T, H, W]``.
+        held: Clean context ``[C, Th, H, W]``.
+        start: Latents to begin from, or None.
+        pinned: Latents and mask ``[1, T, H, W]`` of 0 and 1, or None.
+
+    Returns:
+        Normalised latents ``[1, C, T, H, W]``, and ``[1, 1, T, H, W]``, 0 where they stay, or None.
+    """
+    begin = torch.zeros_like(noise) if start is None else start.to(noise)
+    if pinned is None:
+        return begin[None], None
+    kept, mask = (part.to(noise) for part in pinned)
+    free = 1.0 - mask
+    free[:, : held.shape[1]] = 1.0
+    return begin.lerp(kept, mask)[None], free[None]
 
 
 def with_audio_windows(model: Any) -> Any:

@@ -122,8 +122,12 @@ def fit_picture(picture: np.ndarray, size: tuple[int, int]) -> Tensor:
         picture: uint8 RGB ``[H, W, 3]``.
         size: ``(height, width)`` wanted.
     """
-    fitted = resize_crop(picture, crop_box((picture.shape[0], picture.shape[1]), size))
-    pixels = torch.from_numpy(fitted).permute(2, 0, 1).contiguous()
+    return frame_of(resize_crop(picture, crop_box((picture.shape[0], picture.shape[1]), size)))
+
+
+def frame_of(picture: np.ndarray) -> Tensor:
+    """A fitted picture, uint8 ``[h, w, 3]``, as a frame ``[3, h, w]`` in [-1, 1]."""
+    pixels = torch.from_numpy(picture).permute(2, 0, 1).contiguous()
     return (pixels / 255 - 0.5) * 2
 
 

@@ -6,7 +6,10 @@ answer. Long source videos are read elsewhere.
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -19,6 +22,9 @@ from .pictures import SMALLEST_PICTURE, fit_picture
 CLIP_TOKENS = (257, 1280)
 """Image tokens and their width that Wan 2.1 was trained with (CLIP ViT-H, one before the last
 layer)."""
+
+ImageEncoder = Callable[[Tensor], Tensor]
+"""From a reference frame ``[3, H, W]`` in [-1, 1] to its image tokens ``[1, 257, 1280]``."""
 
 
 class StillReference:
@@ -90,29 +96,67 @@ class FramesReference:
         return self._latest[1]
 
 
+class PictureSource(Protocol):
+    """Reference frames made of one picture."""
+
+    @property
+    def first(self) -> Tensor:
+        """The one of the clip's beginning, ``[3, h, w]`` in [-1, 1]."""
+        ...
+
+    def frame(self, start_frame: int) -> Tensor:
+        """The one of the chunk that starts there."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class PictureReference:
-    """A still picture as reference, with all a sampler asks of it.
+    """A picture as reference, with all a sampler asks of it.
 
     Attributes:
         source: The reference frame of every chunk.
         size: ``(height, width)`` of the clip.
         box: How the picture was resized and cut; regions drawn on it go the same way.
-        image_tokens: CLIP vision tokens of the fitted picture ``[1, 257, 1280]``, or None.
+        image_tokens: CLIP vision tokens of the first reference frame ``[1, 257, 1280]``, or None.
+        encode: Makes the tokens of another reference frame; None where there is only one.
     """
 
-    source: StillReference
+    source: PictureSource
     size: tuple[int, int]
     box: CropBox
     image_tokens: Tensor | None = None
+    encode: ImageEncoder | None = None
+
+    source_strength = 0.0
+    """A picture has no frames to begin from,"""
+    keep = None
+    """nor any that could be kept."""
 
     def __post_init__(self):
-        tokens = self.image_tokens
-        if tokens is not None and tuple(tokens.shape) != (1, *CLIP_TOKENS):
-            raise InputError(
-                f"The CLIP vision model gives {list(tokens.shape)} image tokens; Wan 2.1 expects "
-                f"{[1, *CLIP_TOKENS]}: load clip_vision_h.safetensors."
-            )
+        check_tokens(self.image_tokens)
+
+    def tokens(self, frame: Tensor) -> Tensor | None:
+        """Image tokens of a reference frame, or None."""
+        return tokens_of(self, frame)
+
+    def clip_frames(self, speech_frames: int) -> int:
+        """Frames of a clip in which is spoken for ``speech_frames``: those."""
+        return speech_frames
+
+    def cuts(self, frames: int) -> list[int]:
+        """A picture has one shot."""
+        return []
+
+    @property
+    def content(self) -> str:
+        """A hash of all that a clip takes from it."""
+        digest = hashlib.sha256(f"{self.size} {getattr(self.source, 'motion', 'still')}".encode())
+        for tensor in (self.source.first, self.image_tokens):
+            digest.update(b"" if tensor is None else tensor.float().cpu().numpy().tobytes())
+        return digest.hexdigest()
+
+    def close(self) -> None:
+        """There is nothing to give back."""
 
     @property
     def summary(self) -> str:
@@ -120,6 +164,38 @@ class PictureReference:
         height, width = self.box.resized_size
         cut = 1 - self.size[0] * self.size[1] / (height * width)
         return f"{size_text(self.box.source_size)} to {size_text(self.size)}, {cut:.1%} cut off"
+
+
+class SeenReference(Protocol):
+    """What is needed of a reference to know the image tokens of its frames."""
+
+    @property
+    def source(self) -> PictureSource: ...  # noqa: D102
+
+    @property
+    def image_tokens(self) -> Tensor | None: ...  # noqa: D102
+
+    @property
+    def encode(self) -> ImageEncoder | None: ...  # noqa: D102
+
+
+def tokens_of(reference: SeenReference, frame: Tensor) -> Tensor | None:
+    """Image tokens of one of a reference's frames: those of its first, unless it has others.
+
+    Source: InfiniteTalk, ``generate_infinitetalk``: encoded again for every chunk of a video.
+    """
+    if reference.encode is None or frame is reference.source.first:
+        return reference.image_tokens
+    return reference.encode(frame)
+
+
+def check_tokens(tokens: Tensor | None) -> None:
+    """Refuse tokens of another CLIP model than Wan's."""
+    if tokens is not None and tuple(tokens.shape) != (1, *CLIP_TOKENS):
+        raise InputError(
+            f"The CLIP vision model gives {list(tokens.shape)} image tokens; Wan 2.1 expects "
+            f"{[1, *CLIP_TOKENS]}: load clip_vision_h.safetensors."
+        )
 
 
 def reference_of(picture: np.ndarray, size: tuple[int, int]) -> PictureReference:

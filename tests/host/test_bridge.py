@@ -25,7 +25,7 @@ from endless_talk.model_loaders.adapter import (  # noqa: E402
 from endless_talk.models.adapter import AUDIO, AudioAdapter  # noqa: E402
 from endless_talk.samplers.guidance import AdaptiveProjectedGuidance, TalkGuidance  # noqa: E402
 from endless_talk.samplers.plan import plan_chunks  # noqa: E402
-from endless_talk.samplers.schedule import flow_sigmas  # noqa: E402
+from endless_talk.samplers.schedule import flow_sigmas, sigmas_from  # noqa: E402
 from endless_talk.samplers.streaming import Sampling, stream_clip  # noqa: E402
 
 SAMPLERS = ["euler", "euler_ancestral", "dpmpp_2m", "dpmpp_sde", "uni_pc", "lcm", "res_multistep"]
@@ -48,10 +48,11 @@ def held_for(chunk):
     return tiny.normal(16, 3 if chunk.index else 1, 8, 8, seed=5)
 
 
-def one_chunk(twins, side, chunk=PLAN[1], sigmas=SIGMAS):
+def one_chunk(twins, side, chunk=PLAN[1], sigmas=SIGMAS, **source):
     conditioner, denoiser, _ = side
     conditions = conditioner.conditions(chunk, twins.reference)
-    return denoiser.denoise(twins.noise(chunk.index), conditions, sigmas, held=held_for(chunk))
+    noise, held = twins.noise(chunk.index), held_for(chunk)
+    return denoiser.denoise(noise, conditions, sigmas, held=held, **source)
 
 
 @pytest.mark.parametrize("speakers", [1, 2])
@@ -77,6 +78,61 @@ def test_strength_reaches_only_the_branches_that_hear(speakers, guidance, talkin
     torch.testing.assert_close(one_chunk(twins, twins.host(talking)), ours, atol=1e-4, rtol=0)
     plain = hm.Twins(speakers, guidance=guidance)
     assert (one_chunk(plain, plain.standalone()) - ours).abs().max() > 1e-3
+
+
+def from_source(start, pinned):
+    """Latents of a source to begin from, and to keep in the left half, the head included."""
+    mask = torch.zeros(1, 5, 8, 8)
+    mask[..., :4] = 1
+    source = {"start": tiny.normal(16, 5, 8, 8, seed=21)} if start else {}
+    return source | ({"pinned": (tiny.normal(16, 5, 8, 8, seed=22), mask)} if pinned else {})
+
+
+@pytest.mark.parametrize(
+    ("start", "pinned"), [(True, False), (False, True), (True, True)], ids=["start", "pin", "both"]
+)
+@pytest.mark.parametrize("guidance", [TalkGuidance(5, 4), TalkGuidance()], ids=["5/4", "none"])
+def test_host_equals_standalone_with_a_source(start, pinned, guidance, talking):
+    twins = hm.Twins(2, guidance=guidance)
+    sigmas = sigmas_from(flow_sigmas(4, 7.0), 0.8) if start else SIGMAS
+    source = from_source(start, pinned)
+    for chunk in PLAN[:2]:
+        ours = one_chunk(twins, twins.standalone(), chunk, sigmas, **source)
+        theirs = one_chunk(twins, twins.host(talking), chunk, sigmas, **source)
+        torch.testing.assert_close(theirs, ours, atol=1e-4, rtol=0)
+        plain = one_chunk(twins, twins.host(talking), chunk, sigmas)
+        free = (theirs - plain)[:, 3:, :, 4:].abs().max()
+        assert free > 1e-2, "nothing of the source reaches what is made"
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_pinned_latents_are_exact_after_every_sampler(sampler, talking):
+    twins = hm.Twins(guidance=TalkGuidance(1, 2))
+    source = from_source(True, True)
+    out = one_chunk(twins, twins.host(talking, sampler), **source)
+    assert torch.equal(out[:, :3], held_for(PLAN[1])), "context comes before what is pinned"
+    assert torch.equal(out[:, 3:, :, :4], source["pinned"][0][:, 3:, :, :4])
+    assert torch.isfinite(out).all()
+
+
+def test_image_tokens_are_made_once_for_every_reference_frame(talking):
+    twins = hm.Twins(guidance=TalkGuidance())
+    expected = one_chunk(twins, twins.host(talking))
+    asked = []
+
+    def tokens(frame):
+        asked.append(frame)
+        return twins.image if frame is twins.reference else None
+
+    conditioner, denoiser, _ = twins.host(talking)
+    conditioner.image_tokens = tokens
+    same = one_chunk(twins, (conditioner, denoiser, None))
+    assert torch.equal(one_chunk(twins, (conditioner, denoiser, None)), same)
+    assert len(asked) == 1 and torch.equal(same, expected)
+    other = twins.reference.flip(2)
+    branches = conditioner.conditions(PLAN[1], other).branches
+    assert asked[1] is other
+    assert all("clip_vision_output" not in values for [[_, values]] in branches.values())
 
 
 class Recorder:
