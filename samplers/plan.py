@@ -10,10 +10,13 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from ..errors import InputError
-from ..frames import is_chunk_length
+from ..frames import TEMPORAL_STRIDE, is_chunk_length, latent_frames, pixel_frames
 
 CHUNK_FRAMES = 81
 CONTEXT_FRAMES = 9
+
+SHORTEST_LAST_FRAMES = 33
+"""Frames that a shortened chunk samples at least, context included; see docs/experiments.md."""
 
 
 @dataclass(frozen=True)
@@ -57,17 +60,24 @@ class Chunk:
 
 
 def plan_chunks(
-    total_frames: int, chunk_frames: int = CHUNK_FRAMES, context_frames: int = CONTEXT_FRAMES
+    total_frames: int,
+    chunk_frames: int = CHUNK_FRAMES,
+    context_frames: int = CONTEXT_FRAMES,
+    *,
+    shorten_last: bool = False,
 ) -> list[Chunk]:
     """Lay out the chunks of a clip so that every frame is kept exactly once.
 
     The first chunk has no context and keeps all its frames; each later one starts
-    ``chunk_frames - context_frames`` further on. The last chunk is sampled whole and cut.
+    ``chunk_frames - context_frames`` further on. The last chunk is sampled whole and cut, or
+    shortened to what the clip needs of it.
 
     Args:
         total_frames: Frames of the clip, at least 1.
         chunk_frames: Frames sampled per chunk, ``4n + 1``.
         context_frames: Frames handed on, ``4n + 1`` and less than ``chunk_frames``.
+        shorten_last: Sample no more of the last chunk than the clip needs, and not less than
+            ``SHORTEST_LAST_FRAMES``. A compiled network is compiled again for another length.
 
     Raises:
         InputError: A count is not ``4n + 1``, or the context leaves no new frames.
@@ -94,7 +104,16 @@ def plan_chunks(
         index = len(chunks)
         kept = min(stride, total_frames - done)
         chunks.append(Chunk(index, index * stride, chunk_frames, context_frames, kept))
+    if shorten_last:
+        chunks[-1] = shortened(chunks[-1])
     return chunks
+
+
+def shortened(chunk: Chunk) -> Chunk:
+    """A chunk that samples no more than is kept of it."""
+    needed = max(chunk.context_frames + chunk.kept_frames, SHORTEST_LAST_FRAMES)
+    whole = pixel_frames(latent_frames(needed + TEMPORAL_STRIDE - 1))
+    return replace(chunk, frames=min(chunk.frames, whole))
 
 
 def plan_shots(
@@ -102,6 +121,8 @@ def plan_shots(
     cuts: Sequence[int],
     chunk_frames: int = CHUNK_FRAMES,
     context_frames: int = CONTEXT_FRAMES,
+    *,
+    shorten_last: bool = False,
 ) -> list[Chunk]:
     """Lay out the chunks of a clip with cuts: each shot like a clip of its own.
 
@@ -114,6 +135,7 @@ def plan_shots(
             out.
         chunk_frames: Frames sampled per chunk, ``4n + 1``.
         context_frames: Frames handed on within a shot, ``4n + 1``.
+        shorten_last: Shorten the last chunk of every shot, as in ``plan_chunks``.
 
     Raises:
         InputError: As ``plan_chunks``.
@@ -121,7 +143,8 @@ def plan_shots(
     inside = [cut for cut in cuts if 0 < cut < total_frames]
     chunks: list[Chunk] = []
     for first, stop in pairwise([0, *inside, total_frames]):
-        for chunk in plan_chunks(stop - first, chunk_frames, context_frames):
+        shot = plan_chunks(stop - first, chunk_frames, context_frames, shorten_last=shorten_last)
+        for chunk in shot:
             start = first + chunk.start_frame
             chunks.append(replace(chunk, index=len(chunks), start_frame=start))
     return chunks

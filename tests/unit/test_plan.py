@@ -1,12 +1,13 @@
 """The plan: coverage, alignment, and what is refused."""
 
+import dataclasses
 import itertools
 
 import pytest
 
 from endless_talk.errors import InputError
 from endless_talk.frames import clip_frames, is_chunk_length, latent_frames, pixel_frames
-from endless_talk.samplers.plan import plan_chunks, plan_shots
+from endless_talk.samplers.plan import SHORTEST_LAST_FRAMES, plan_chunks, plan_shots
 
 SIZES = [(81, 9), (81, 1), (81, 25), (33, 5), (17, 9), (5, 1), (9, 5)]
 
@@ -95,3 +96,24 @@ def test_a_clip_without_cuts_is_planned_as_ever():
         (100, 81),
         (172, 69),
     ]
+
+
+@pytest.mark.parametrize(("chunk_frames", "context_frames"), SIZES)
+def test_a_shortened_chunk_samples_what_is_kept_of_it_and_no_group_more(
+    chunk_frames, context_frames
+):
+    for total in range(1, 500):
+        whole = plan_chunks(total, chunk_frames, context_frames)
+        *same, last = plan_chunks(total, chunk_frames, context_frames, shorten_last=True)
+        assert same == whole[:-1]
+        needed = last.context_frames + last.kept_frames
+        assert is_chunk_length(last.frames) and needed <= last.frames <= chunk_frames
+        assert last.frames >= min(SHORTEST_LAST_FRAMES, chunk_frames)
+        assert last.frames < needed + 4 or last.frames <= SHORTEST_LAST_FRAMES
+        assert dataclasses.replace(last, frames=chunk_frames) == whole[-1]
+
+
+def test_every_shot_is_shortened_at_its_end():
+    plan = plan_shots(300, [100, 150], shorten_last=True)
+    assert [chunk.frames for chunk in plan] == [81, 33, 53, 81, 81]
+    assert [chunk.kept_frames for chunk in plan] == [81, 19, 50, 81, 69]
