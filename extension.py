@@ -16,6 +16,7 @@ from .nodes.measure import Measure
 from .nodes.reference import ReferenceImage
 from .nodes.speaker import Speaker
 from .nodes.streaming import StreamingSampler
+from .nodes.timeline import TimelineNode
 
 NODES: list[type[io.ComfyNode]] = [
     LoadModel,
@@ -27,6 +28,7 @@ NODES: list[type[io.ComfyNode]] = [
     ReferenceImage,
     TalkGuidanceNode,
     TalkSigmas,
+    TimelineNode,
     StreamingSampler,
     Measure,
 ]

@@ -25,7 +25,7 @@ Guidance = io.Custom("ENDLESSTALK_GUIDANCE")
 """A ``samplers.guidance.Guidance``."""
 
 Timeline = io.Custom("ENDLESSTALK_TIMELINE")
-"""What changes in the course of a clip."""
+"""What changes in the course of a clip, ``samplers.timeline.ClipTimeline``."""
 
 FaceLandmarks = io.Custom("FACE_LANDMARKS")
 """The host's socket of detected face landmarks."""

@@ -4,7 +4,10 @@ import hashlib
 from pathlib import Path
 
 import comfy.clip_vision
+import comfy.sd
+import comfy.sd1_clip
 import folder_paths
+import numpy as np
 import torch
 from comfy_api.latest import ComfyExtension, io
 from safetensors.torch import save_file
@@ -23,6 +26,14 @@ IMAGE_TOKENS = {
     "projection_dim": 16,
 }
 """A ViT-H in width and number of tokens, and in nothing else."""
+
+TEXT_ENCODER = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_attention_heads": 2,
+    "num_hidden_layers": 2,
+}
+"""As wide as the tiny base reads prompts."""
 
 
 def generator(text: str) -> torch.Generator:
@@ -49,6 +60,32 @@ class TestText(io.ComfyNode):
     @classmethod
     def execute(cls, text="", width=32, tokens=4):
         return io.NodeOutput([[torch.randn(1, tokens, width, generator=generator(text)), {}]])
+
+
+class TinyTextEncoder:
+    """What the host builds a CLIP from."""
+
+    def __init__(self):
+        self.params = {}
+        self.clip, self.tokenizer = comfy.sd1_clip.SD1ClipModel, comfy.sd1_clip.SD1Tokenizer
+
+
+class TestClip(io.ComfyNode):
+    """The host's own text encoder with two random layers."""
+
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(node_id="TestClip", category="testing", outputs=[io.Clip.Output()])
+
+    @classmethod
+    def execute(cls):
+        options = {"clip_l_model_config": TEXT_ENCODER, "dtype": torch.float32}
+        clip = comfy.sd.CLIP(TinyTextEncoder(), model_options=options)
+        random = generator("text")
+        for name, weight in clip.cond_stage_model.named_parameters():
+            noise = 0.1 * torch.randn(weight.shape, generator=random)
+            weight.data = noise + 1 if "norm" in name and name.endswith("weight") else noise
+        return io.NodeOutput(clip)
 
 
 class TestClipVision(io.ComfyNode):
@@ -162,6 +199,8 @@ def tensors(value, name):
     """Tensors inside lists, dicts and dataclasses, by dotted name."""
     if isinstance(value, torch.Tensor):
         yield name, value.detach().cpu().clone().contiguous()
+    elif isinstance(value, np.ndarray):
+        yield name, torch.from_numpy(value.copy())
     elif isinstance(value, str | bytes | Path):
         return
     elif isinstance(value, dict):
@@ -179,7 +218,7 @@ class TestNodes(ComfyExtension):
     """The nodes above."""
 
     async def get_node_list(self):
-        return [TestText, TestClipVision, TestSound, TestMask, TestSave]
+        return [TestText, TestClip, TestClipVision, TestSound, TestMask, TestSave]
 
 
 async def comfy_entrypoint():
