@@ -184,7 +184,7 @@ class PicturesVideo:
         self.frames = clip_frames(len(images) / rate)
         digest = hashlib.sha256(f"{rate} {tuple(images.shape)}".encode())
         for image in images:
-            digest.update(image.cpu().contiguous().view(torch.uint8).numpy())
+            digest.update(image.cpu().contiguous().view(torch.uint8).numpy().tobytes())
         self.content = digest.hexdigest()
 
     def picture(self, index: int, size: tuple[int, int] | None = None) -> np.ndarray:
@@ -284,7 +284,7 @@ def _open(source: str | Path | BytesIO, name: str) -> InputContainer:
     # An absolute path, because FFmpeg takes "a:b.mp4" for protocol "a".
     opened = source if isinstance(source, BytesIO) else str(Path(source).resolve())
     try:
-        return av.open(opened, metadata_errors="ignore")
+        return av.open(opened, "r", metadata_errors="ignore")
     except FFmpegError as error:
         raise InputError(
             f"{name} cannot be read as a video ({error.strerror}); check that it plays, or convert "
