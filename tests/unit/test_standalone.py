@@ -1,10 +1,13 @@
 """The reference networks behind the samplers' protocols: how often each of them is asked."""
 
+from dataclasses import replace
+
 import pytest
 import tiny
 import torch
 
 from endless_talk.audio.windows import TensorFeatures
+from endless_talk.frames import latent_frames
 from endless_talk.models import routing
 from endless_talk.models.configs import VAEConfig
 from endless_talk.models.routing import SpeakerRouting
@@ -36,8 +39,12 @@ class CountingCodec:
 
 
 class Nowhere:
+    def __init__(self):
+        self.frames = 0
+
     def append(self, frames):
-        pass
+        assert frames.isfinite().all()
+        self.frames += frames.shape[1]
 
     def commit(self, state):
         pass
@@ -54,9 +61,9 @@ class Still:
 
 
 @torch.no_grad()
-def run(speakers=1, guidance=None, cache=None, steps=STEPS):
+def run(speakers=1, guidance=None, cache=None, steps=STEPS, plan=PLAN):
     """Render a short clip; how often the transformer and the attention map were computed."""
-    guidance = guidance or TalkGuidance()
+    guidance, sink = guidance or TalkGuidance(), Nowhere()
     model, adapter, codec = tiny.wan(), tiny.adapter(), CountingCodec()
     calls, maps = [], []
     model.register_forward_hook(lambda *_: calls.append(1))
@@ -69,7 +76,7 @@ def run(speakers=1, guidance=None, cache=None, steps=STEPS):
             routing, "reference_attention_map", lambda *a: (maps.append(1), original(*a))[1]
         )
         stream_clip(
-            PLAN,
+            plan,
             reference=Still(),
             conditioner=WanConditioner(
                 model,
@@ -85,11 +92,15 @@ def run(speakers=1, guidance=None, cache=None, steps=STEPS):
                 WanPredictor(model, adapter, routing=place, cache=cache), guidance
             ),
             codec=codec,
-            sink=Nowhere(),
+            sink=sink,
             sampling=lambda chunk: Sampling(
-                chunk_noise(1, chunk.index, (16, 3, SIDE // 8, SIDE // 8)), flow_sigmas(steps, 7.0)
+                chunk_noise(
+                    1, chunk.index, (16, latent_frames(chunk.frames), SIDE // 8, SIDE // 8)
+                ),
+                flow_sigmas(steps, 7.0),
             ),
         )
+    assert sink.frames == sum(chunk.kept_frames for chunk in plan)
     return len(calls), len(maps), codec
 
 
@@ -128,3 +139,12 @@ def test_cached_steps_compute_no_attention_map():
     calls, maps, _ = run(speakers=2, cache=always, steps=steps)
     assert calls == len(PLAN) * steps
     assert maps == len(PLAN) * 5 * tiny.WAN.layers, "five warm-up steps per chunk, then reuse"
+
+
+def test_a_shorter_last_chunk_runs_with_everything_at_its_own_length():
+    *same, last = plan_chunks(20, 17, 5)
+    plan = [*same, replace(last, frames=9)]
+    calls, maps, codec = run(speakers=2, guidance=TalkGuidance(5, 4), plan=plan)
+    assert calls == len(plan) * STEPS * 3 and maps == len(plan) * STEPS * tiny.WAN.layers * 2
+    assert codec.encoded == 17 + 1 + 9 + 5, "the reference is looked at for either length"
+    assert codec.decoded == 5 + 3

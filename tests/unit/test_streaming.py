@@ -95,6 +95,13 @@ def test_the_clip_is_every_frame_in_order(total):
     assert parts["sink"].frames == list(range(total))
 
 
+@pytest.mark.parametrize("total", [1, 41, 42, 66, 67, 73, 74])
+def test_so_it_is_with_a_shorter_last_chunk(total):
+    plan, parts = run(total, plan=plan_chunks(total, 41, 9, shorten_last=True))
+    assert parts["sink"].frames == list(range(total))
+    assert (plan[-1].frames < 41) == (total in (1, 42, 66, 67, 74)), "the others need all of it"
+
+
 def test_the_context_of_a_chunk_is_the_end_of_the_one_before():
     plan, parts = run(60)
     for chunk, held in parts["denoiser"].calls[1:]:
