@@ -85,7 +85,7 @@ def render(codec, sink, how, hand_on=HandOn.FRAMES):
 
 @pytest.fixture(scope="module", params=list(HandOn), ids=lambda way: way.value)
 def takes(request, codec):
-    """The clip, and its chunk 2 made again with another seed."""
+    """The clip, and its chunk 1 made again with another seed."""
     whole = render(codec, Takes(), lambda chunk: sampling(chunk, 1), request.param)
     states = [whole.commits[index] for index in range(len(PLAN))]
     seen = []
