@@ -25,11 +25,13 @@ from ..masks.regions import speaker_masks
 from ..masks.tokens import check_speakers_visible, latent_masks, token_masks
 from ..models.recipes import Recipe, check_same_set
 from ..models.routing import RANGES
-from ..reference.sources import PictureReference
 from ..samplers.guidance import BRANCH_INPUTS, Guidance
-from ..samplers.plan import CHUNK_FRAMES, CONTEXT_FRAMES, Chunk, plan_chunks
-from ..samplers.schedule import default_shift, flow_sigmas, same_schedule
+from ..samplers.plan import CHUNK_FRAMES, CONTEXT_FRAMES, Chunk, plan_shots
+from ..samplers.schedule import default_shift, flow_sigmas, same_schedule, sigmas_from
+from ..samplers.streaming import HandOn
+from ..samplers.timeline import ChunkChange, ClipTimeline
 from ..video.job_names import check_job_name
+from ..video.journal import Keep
 
 ADAPTIVE_SAMPLERS = ("dpm_adaptive_function", "sample_dpm_adaptive")
 """What the host calls the sampler that chooses its own steps."""
@@ -56,8 +58,12 @@ class StreamSettings:
     job_name: str = "talk"
     chunk_frames: int = CHUNK_FRAMES
     context_frames: int = CONTEXT_FRAMES
+    color_anchor: str = "reference"
     color_strength: float = 1.0
     lossless: bool = False
+    time_budget: float = 0.0
+    keep: str = Keep.CHUNKS.value
+    hand_on: str = HandOn.FRAMES.value
 
 
 @dataclass(frozen=True)
@@ -88,7 +94,11 @@ class ClipPlan:
         sigmas: Noise levels per chunk, ``[steps + 1]``.
         branches: Guidance branches that are asked for.
         masks: Speakers' token masks ``[S + 1, N]``, None for one speaker.
+        changes: What the timeline changes, one per chunk.
+        timeline: The prompts and images it changes to; None where there is none.
         warnings: What is allowed but probably not meant.
+        notes: Where the timeline's lines and the shots begin, for the report.
+        source_strength: How much of a source video the chunks begin from, 0 to 1.
     """
 
     settings: StreamSettings
@@ -96,7 +106,11 @@ class ClipPlan:
     sigmas: Tensor
     branches: list[str]
     masks: Tensor | None
+    changes: list[ChunkChange]
+    timeline: ClipTimeline | None
     warnings: list[str]
+    notes: list[str]
+    source_strength: float = 0.0
 
     @property
     def frames(self) -> int:
@@ -106,15 +120,26 @@ class ClipPlan:
     @property
     def evaluations(self) -> int:
         """Calls of the network in the whole clip."""
-        return len(self.plan) * (len(self.sigmas) - 1) * len(self.branches)
+        return len(self.plan) * self.steps * len(self.branches)
+
+    @property
+    def steps(self) -> int:
+        """Denoising steps per chunk."""
+        return len(sigmas_from(self.sigmas, 1 - self.source_strength)) - 1
+
+    def seed_of(self, chunk: Chunk) -> int:
+        """Seed of a chunk's noise."""
+        seed = self.changes[chunk.index].seed
+        return self.settings.seed if seed is None else seed
 
 
 def plan_clip(
     settings: StreamSettings,
     speech: Speech,
-    reference: PictureReference,
+    reference: Any,
     guidance: Guidance,
     *,
+    timeline: ClipTimeline | None = None,
     connected: set[str],
     sampler: Any,
     sigmas: Tensor | None,
@@ -129,6 +154,7 @@ def plan_clip(
         speech: Who speaks.
         reference: The picture.
         guidance: The guidance rule.
+        timeline: What changes in the course of the clip.
         connected: Names of the optional sockets that are connected.
         sampler: The SAMPLER, or None for Euler.
         sigmas: The SIGMAS, or None for our own schedule.
@@ -148,7 +174,8 @@ def plan_clip(
             problems.append(str(error))
 
     recipe = weights.recipe
-    plan = attempt(lambda: plan_frames(settings, speech))
+    whole = attempt(lambda: plan_frames(settings, speech, reference))
+    plan = whole and attempt(lambda: plan_frames(settings, speech, reference, settings.stop_at))
     schedule = attempt(lambda: choose_sigmas(settings, reference.size, sigmas, recipe))
     branches = [] if schedule is None else branches_of(guidance, schedule)
     masks = attempt(lambda: place_speakers(speech, reference))
@@ -161,6 +188,10 @@ def plan_clip(
     attempt(lambda: check_prompts(branches, connected, recipe))
     if plan is not None:
         attempt(lambda: check_disk(plan, reference.size, folder))
+    changes = notes = None
+    if plan is not None:
+        changes = attempt(lambda: changes_of(timeline, whole)[: len(plan)])
+        notes = attempt(lambda: notes_of(timeline, whole))
     if problems:
         raise InputError("\n".join(problems))
     warnings = find_warnings(speech, plan, schedule)
@@ -168,17 +199,46 @@ def plan_clip(
         warnings += published_warnings(branches, schedule)
     else:
         warnings += recipe_warnings(recipe, reference.size, len(speech.speakers), schedule)
-    return ClipPlan(settings, plan, schedule, branches, masks, warnings)
+    return ClipPlan(
+        settings,
+        plan,
+        schedule,
+        branches,
+        masks,
+        changes,
+        timeline,
+        warnings,
+        notes,
+        reference.source_strength,
+    )
 
 
-def plan_frames(settings: StreamSettings, speech: Speech) -> list[Chunk]:
-    """The chunks of the clip."""
-    if not (math.isfinite(settings.stop_at) and settings.stop_at >= 0):
-        raise InputError(f"stop_at is {settings.stop_at} s; give seconds, or 0 for the whole clip.")
-    total = clip_frames(speech.seconds)
-    if settings.stop_at:
-        total = min(total, clip_frames(settings.stop_at))
-    return plan_chunks(total, settings.chunk_frames, settings.context_frames)
+def plan_frames(
+    settings: StreamSettings, speech: Speech, reference: Any, stop_at: float = 0.0
+) -> list[Chunk]:
+    """The chunks of the clip, or of its first seconds; every shot of a source begins anew."""
+    if not (math.isfinite(stop_at) and stop_at >= 0):
+        raise InputError(f"stop_at is {stop_at} s; give seconds, or 0 for the whole clip.")
+    total = reference.clip_frames(clip_frames(speech.seconds))
+    if stop_at:
+        total = min(total, clip_frames(stop_at))
+    cuts = reference.cuts(total)
+    return plan_shots(total, cuts, settings.chunk_frames, settings.context_frames)
+
+
+def changes_of(timeline: ClipTimeline | None, plan: list[Chunk]) -> list[ChunkChange]:
+    """What the timeline changes, one per chunk of the whole clip."""
+    return [ChunkChange()] * len(plan) if timeline is None else timeline.timeline.resolve(plan)
+
+
+def notes_of(timeline: ClipTimeline | None, plan: list[Chunk]) -> list[str]:
+    """Where shots and the lines of the timeline begin, for the report."""
+    shots = [chunk for chunk in plan if not chunk.context_frames]
+    notes = []
+    if len(shots) > 1:
+        begins = ", ".join(f"{chunk.first_new_frame / FPS:.2f} s" for chunk in shots)
+        notes.append(f"{len(shots)} shots, from {begins}")
+    return notes if timeline is None else [*notes, *timeline.timeline.describe(plan)]
 
 
 def choose_sigmas(
@@ -206,7 +266,7 @@ def branches_of(guidance: Guidance, sigmas: Tensor) -> list[str]:
     return [name for name in BRANCH_INPUTS if name in asked]
 
 
-def place_speakers(speech: Speech, reference: PictureReference) -> Tensor | None:
+def place_speakers(speech: Speech, reference: Any) -> Tensor | None:
     """Token masks of two speakers and more, background last."""
     speakers = speech.speakers
     if len(speakers) == 1:
@@ -267,7 +327,7 @@ def set_checks(weights: Weights, speech: Speech) -> Iterator[Callable[[], Any]]:
 
 
 def recipe_checks(
-    recipe: Recipe | None, reference: PictureReference, connected: set[str]
+    recipe: Recipe | None, reference: Any, connected: set[str]
 ) -> Iterator[Callable[[], Any]]:
     """A base of a set knows neither text nor CLIP vision."""
     if recipe is None:

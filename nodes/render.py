@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import comfy.model_management
 import comfy.utils
 import latent_preview
 import numpy as np
@@ -26,21 +27,28 @@ from ..errors import InputError
 from ..frames import FPS, SPATIAL_STRIDE, latent_frames
 from ..model_loaders.adapter import adapter_file, attached_adapter
 from ..model_loaders.base import model_recipe
-from ..reference.sources import PictureReference
+from ..reference.pictures import fit_picture
 from ..samplers.guidance import Guidance
 from ..samplers.noise import chunk_noise
 from ..samplers.plan import Chunk
-from ..samplers.streaming import Sampling, stream_clip
-from ..video.color import ColorAnchor
-from ..video.overview import contact_sheet, thumbnail
-from ..video.sink import VideoSink
+from ..samplers.protocols import ColorMatch, Conditioner, FrameSink, Reference
+from ..samplers.retake import retake_sampling
+from ..samplers.source import sampling_from_source
+from ..samplers.streaming import HandOn, Sampling, stream_clip
+from ..video.chunk_figures import MeasuredSink
+from ..video.chunk_report import figures_text
+from ..video.job_budget import TimeBudget
+from ..video.journal import JobSink, Keep
+from ..video.overview import contact_sheet, shown_chunks, thumbnail
+from ..video.robust_color import color_anchor
 from ..video.sound import Sound
+from ..video.stills import stills
+from .jobs import RenderJob
 from .preflight import ClipPlan
 from .sockets import show_under_node
+from .timed import TimedConditioner, TimedReference
 
 PREVIEW_SIZE = 512
-CRF = {False: 12, True: 0}
-"""x264's constant rate factor: ``high`` and ``lossless``."""
 
 
 class Progress:
@@ -48,19 +56,21 @@ class Progress:
 
     Args:
         clip: The plan.
+        journal: Knows what is missing, and shows a sign of life.
         node_id: The node to show it on.
         model: Its latent format decides what a preview looks like.
     """
 
-    def __init__(self, clip: ClipPlan, node_id: str | None, model: Any):
-        self.clip, self.node_id = clip, node_id
-        self.steps = len(clip.sigmas) - 1
+    def __init__(self, clip: ClipPlan, journal: JobSink, node_id: str | None, model: Any):
+        self.clip, self.journal, self.node_id = clip, journal, node_id
+        self.steps, self.missing = clip.steps, journal.missing
         self.bar = comfy.utils.ProgressBar(len(clip.plan) * self.steps, node_id=node_id)
         self.previewer = latent_preview.get_previewer(model.load_device, model.model.latent_format)
         self.started = time.monotonic()
 
     def __call__(self, chunk: Chunk, step: int, steps: int, denoised: Tensor) -> None:
         """A step is done; shows the middle of the chunk as it looks now."""
+        self.journal.beat()
         done = chunk.index * steps + step
         preview = None
         if self.previewer is not None:
@@ -68,31 +78,41 @@ class Progress:
             frame = denoised[None, :, middle : middle + 1]
             preview = self.previewer.decode_latent_to_preview_image("JPEG", frame)
         self.bar.update_absolute(done, preview=preview)
-        show_under_node(self.node_id, self.describe(chunk, step, done), level=logging.DEBUG)
+        show_under_node(self.node_id, self.describe(chunk, step), level=logging.DEBUG)
 
-    def describe(self, chunk: Chunk, step: int, done: int) -> str:
-        """``chunk 4/63 · step 3/6 · 0:09 of 3:00 · 1 h 35 left``."""
-        total = len(self.clip.plan) * self.steps
+    def describe(self, chunk: Chunk, step: int) -> str:
+        """``#3, 4 of 63 · step 3/6 · 0:09 of 3:00 · 1 h 35 left``.
+
+        What is left goes by the chunks that are made in this run.
+        """
+        done = self.missing.index(chunk.index) * self.steps + step
+        total = len(self.missing) * self.steps
         left = (time.monotonic() - self.started) / done * (total - done)
-        reached = chunk.start_frame + chunk.context_frames
         return (
-            f"chunk {chunk.index + 1}/{len(self.clip.plan)} · step {step}/{self.steps} · "
-            f"{clock(reached / FPS)} of {clock(self.clip.frames / FPS)} · {duration(left)} left"
+            f"{chunk.label}, {chunk.index + 1} of {len(self.clip.plan)} · "
+            f"step {step}/{self.steps} · {clock(chunk.first_new_frame / FPS)} of "
+            f"{clock(self.clip.frames / FPS)} · {duration(left)} left"
         )
 
-    def show_frame(self, frame: np.ndarray, chunks_done: int) -> None:
+    def show_frame(self, frame: np.ndarray, chunk: Chunk) -> None:
         """A decoded frame, uint8 ``[h, w, 3]``, whatever the preview setting."""
         picture = ("JPEG", Image.fromarray(frame), PREVIEW_SIZE)
-        self.bar.update_absolute(chunks_done * self.steps, preview=picture)
+        self.bar.update_absolute((chunk.index + 1) * self.steps, preview=picture)
 
 
 class WatchedSink:
-    """A sink that shows a frame of every finished chunk and keeps a thumbnail of it."""
+    """A sink that shows a frame of every chunk that is made, and counts them."""
 
-    def __init__(self, sink: VideoSink, progress: Progress):
+    def __init__(self, sink: FrameSink, progress: Progress):
         self.sink, self.progress = sink, progress
-        self.thumbnails: list[np.ndarray] = []
+        self.made = 0
+        self._chunk: Chunk | None = None
         self._first: Tensor | None = None
+
+    def recall(self, chunk: Chunk) -> Mapping[str, Tensor] | None:
+        """What the sink holds already."""
+        self._chunk = chunk
+        return self.sink.recall(chunk)
 
     def append(self, frames: Tensor) -> None:
         """Pass frames on."""
@@ -100,17 +120,13 @@ class WatchedSink:
             self._first = frames[:, 0].clone()
         self.sink.append(frames)
 
-    def commit(self, state: dict[str, Tensor]) -> None:
+    def commit(self, state: Mapping[str, Tensor]) -> None:
         """A chunk is whole."""
         self.sink.commit(state)
-        assert self._first is not None
-        self.progress.show_frame(thumbnail(self._first, PREVIEW_SIZE), len(self.thumbnails) + 1)
-        self.thumbnails.append(thumbnail(self._first))
+        assert self._first is not None and self._chunk is not None
+        self.progress.show_frame(thumbnail(self._first, PREVIEW_SIZE), self._chunk)
+        self.made += 1
         self._first = None
-
-    def recall(self, chunk: Chunk) -> Mapping[str, Tensor] | None:
-        """What the sink holds already."""
-        return self.sink.recall(chunk)
 
     def finish(self, sound: Sound | None) -> Path:
         """Close the clip."""
@@ -126,20 +142,18 @@ class ClipSources:
         vae: The VAE.
         prompts: CONDITIONING by name; None where nothing is connected.
         speech: Who speaks.
-        reference: The picture.
+        reference: The picture, or the video to dub.
         guidance: The guidance rule.
         sampler: A SAMPLER.
-        soundtrack: Sound instead of the voices, or None.
     """
 
     model: Any
     vae: Any
     prompts: Mapping[str, Any]
     speech: Speech
-    reference: PictureReference
+    reference: Any
     guidance: Guidance
     sampler: Any
-    soundtrack: Sound | None
 
 
 def model_warnings(sources: ClipSources) -> list[str]:
@@ -202,51 +216,236 @@ def check_prompt_width(model: Any, prompts: Mapping[str, Any]) -> None:
             )
 
 
-def render_clip(
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What a run left.
+
+    Attributes:
+        path: The finished clip, or what is there of it with sound.
+        complete: Whether it is the whole clip.
+        overview: ``[1, H, W, 3]`` in [0, 1].
+        made: Chunks made in this run; all others were there.
+        message: Why it is not complete.
+        lines: Figures of the chunks, for the report.
+    """
+
+    path: Path
+    complete: bool
+    overview: Tensor
+    made: int
+    message: str
+    lines: list[str]
+
+
+def render_job(
     clip: ClipPlan,
-    sources: ClipSources,
-    path: Path,
+    job: RenderJob,
+    sources: Callable[[], ClipSources],
     *,
+    reference: Any,
+    sound: Sound,
     metadata: Mapping[str, str],
     node_id: str | None,
-) -> Tensor:
-    """Render a planned clip to ``path``.
+) -> Outcome:
+    """Make what is missing of a job, and the clip when nothing is.
 
-    Returns:
-        The overview, ``[1, H, W, 3]`` in [0, 1].
+    Args:
+        clip: The plan.
+        job: Its keys and folder.
+        sources: What came in through the lazy sockets; asked for when a chunk is missing.
+        reference: Where reference frames come from.
+        sound: What is heard.
+        metadata: Tags of the clip.
+        node_id: The node that shows progress.
     """
+    budget, made = TimeBudget(clip.settings.time_budget), 0
+    with open_job(clip, job, sound, metadata) as sink:
+        measured = MeasuredSink(sink, frames_for(clip, reference))
+        complete = not sink.missing
+        if complete:
+            for chunk in clip.plan:
+                measured.recall(chunk)
+        else:
+            takes = takes_before(job, sink)
+            complete, made = render_missing(clip, sources(), measured, sink, budget, node_id, takes)
+        sink.message = budget.message
+        path = sink.finish() if complete else None
+    path = path or sink.part
+    assert path is not None, "a budget lets the first chunk be made"
+    return outcome(clip, path, measured, complete=complete, made=made, message=sink.message)
+
+
+def collect_part(
+    clip: ClipPlan, job: RenderJob, reference: Any, sound: Sound, metadata: Mapping[str, str]
+) -> Outcome:
+    """A clip of the chunks that are there from the first on; loads and makes nothing.
+
+    Raises:
+        InputError: There is none.
+    """
+    with open_job(clip, job, sound, metadata) as sink:
+        measured = MeasuredSink(sink, frames_for(clip, reference))
+        for chunk in clip.plan:
+            if chunk.index in sink.missing:
+                break
+            measured.recall(chunk)
+        complete = not sink.missing
+        path = sink.finish() if complete else None
+        sink.message = "collected before it was complete"
+    path = path or sink.part
+    if path is None:
+        raise InputError(
+            f"the job {job.folder.name!r} has no finished chunk of this clip yet; render it first, "
+            "or check that nothing else was changed since."
+        )
+    return outcome(clip, path, measured, complete=complete, made=0, message=sink.message)
+
+
+def open_job(clip: ClipPlan, job: RenderJob, sound: Sound, metadata: Mapping[str, str]) -> JobSink:
+    """The journal of a job, to be entered."""
+    return JobSink(
+        job.folder,
+        job.plan,
+        sound=sound,
+        metadata=metadata,
+        keep=Keep(clip.settings.keep),
+        cancels=(KeyboardInterrupt, comfy.model_management.InterruptProcessingException),
+    )
+
+
+def render_missing(
+    clip: ClipPlan,
+    sources: ClipSources,
+    measured: MeasuredSink,
+    journal: JobSink,
+    budget: TimeBudget,
+    node_id: str | None,
+    takes: Mapping[int, Mapping[str, Tensor]],
+) -> tuple[bool, int]:
+    """Run the loop over what is missing; whether the clip is complete, and the chunks made."""
     model, reference = sources.model, sources.reference
     codec = HostCodec(sources.vae, model.model.latent_format)
-    height, width = reference.size
-    shape = (
-        model.model.latent_format.latent_channels,
-        latent_frames(clip.settings.chunk_frames),
-        height // SPATIAL_STRIDE,
-        width // SPATIAL_STRIDE,
+    progress = Progress(clip, journal, node_id, model)
+    watched = WatchedSink(measured, progress)
+    complete = stream_clip(
+        clip.plan,
+        reference=frames_for(clip, reference),
+        conditioner=conditioner_for(clip, sources, codec),
+        denoiser=HostDenoiser(model, sources.sampler, sources.guidance),
+        codec=codec,
+        sink=watched,
+        sampling=sampling_for(clip, sources, codec, takes),
+        color=color_for(clip, reference),
+        hand_on=HandOn(clip.settings.hand_on),
+        callback=progress,
+        stop=budget,
     )
-    progress = Progress(clip, node_id, model)
-    crf = CRF[clip.settings.lossless]
-    with VideoSink(path, reference.size, crf=crf, metadata=metadata) as sink:
-        watched = WatchedSink(sink, progress)
-        stream_clip(
-            clip.plan,
-            reference=reference.source,
-            conditioner=conditioner_for(clip, sources, codec),
-            denoiser=HostDenoiser(model, sources.sampler, sources.guidance),
-            codec=codec,
-            sink=watched,
-            sampling=lambda chunk: Sampling(
-                chunk_noise(clip.settings.seed, chunk.index, shape), clip.sigmas
-            ),
-            color=ColorAnchor(reference.source.first, clip.settings.color_strength),
-            callback=progress,
+    return complete, watched.made
+
+
+def takes_before(job: RenderJob, journal: JobSink) -> dict[int, Mapping[str, Tensor]]:
+    """States of the takes that chunks have to end in.
+
+    Raises:
+        InputError: The clip was never rendered as it was before.
+    """
+    takes = {}
+    for index in set(job.before) & set(journal.missing):
+        state = journal.state_of(job.before[index])
+        if state is None:
+            raise InputError(
+                f"'keep rest' makes #{index} again in the clip as it was, but the job "
+                f"{job.folder.name!r} does not have that clip: render it without this line first, "
+                "with nothing else changed."
+            )
+        takes[index] = state
+    return takes
+
+
+def sampling_for(
+    clip: ClipPlan,
+    sources: ClipSources,
+    codec: HostCodec,
+    takes: Mapping[int, Mapping[str, Tensor]],
+) -> Callable[[Chunk], Sampling]:
+    """Noise, schedule, source and ending of every chunk."""
+    reference, channels = sources.reference, sources.model.model.latent_format.latent_channels
+    height, width = (side // SPATIAL_STRIDE for side in reference.size)
+
+    def plain(chunk: Chunk) -> Sampling:
+        shape = (channels, latent_frames(chunk.frames), height, width)
+        return Sampling(chunk_noise(clip.seed_of(chunk), chunk.index, shape), clip.sigmas)
+
+    from_source = sampling_from_source(
+        plain,
+        reference.source,
+        codec,
+        strength=reference.source_strength,
+        keep=reference.keep,
+    )
+
+    def with_ending(chunk: Chunk) -> Sampling:
+        sampling = from_source(chunk)
+        return (
+            retake_sampling(sampling, takes[chunk.index], codec)
+            if chunk.index in takes
+            else sampling
         )
-        watched.finish(sources.soundtrack or spoken(sources.speech))
-    captions = [f"#{c.index} {clock((c.start_frame + c.context_frames) / FPS)}" for c in clip.plan]
-    return contact_sheet(watched.thumbnails, captions)
+
+    return with_ending
 
 
-def conditioner_for(clip: ClipPlan, sources: ClipSources, codec: HostCodec) -> HostConditioner:
+def color_for(clip: ClipPlan, reference: Any) -> Callable[[Tensor], ColorMatch] | None:
+    """From a chunk's reference frame to the match of its colours.
+
+    Where pixels of a source are kept, they hold the colours, and a match would move them.
+    """
+    settings = clip.settings
+    if settings.color_anchor == "none" or not settings.color_strength or reference.keep is not None:
+        return None
+    known: list[tuple[Tensor, ColorMatch]] = []
+
+    def match(frame: Tensor) -> ColorMatch:
+        if not known or known[0][0] is not frame:
+            anchor = color_anchor(settings.color_anchor, frame, settings.color_strength)
+            assert anchor is not None
+            known[:] = [(frame, anchor)]
+        return known[0][1]
+
+    return match
+
+
+def outcome(
+    clip: ClipPlan, path: Path, measured: MeasuredSink, *, complete: bool, made: int, message: str
+) -> Outcome:
+    """What there is to show of a clip, read from its file."""
+    done = [chunk for chunk in clip.plan if complete or chunk.index in measured.figures]
+    shown = [done[index] for index in shown_chunks(len(done))]
+    captions = [
+        f"{chunk.label} {clock(chunk.first_new_frame / FPS)}\nseed {clip.seed_of(chunk)}"
+        for chunk in shown
+    ]
+    figures = [measured.figures.get(chunk.index) for chunk in shown]
+    pictures = stills(path, [chunk.first_new_frame for chunk in shown])
+    return Outcome(
+        path=path,
+        complete=complete,
+        overview=contact_sheet(pictures, captions, figures),
+        made=made,
+        message="" if complete else message,
+        lines=figures_text(measured.figures, clip.plan),
+    )
+
+
+def frames_for(clip: ClipPlan, reference: Any) -> Reference:
+    """The reference frame of every chunk, with the timeline's pictures."""
+    if clip.timeline is None or not clip.timeline.images:
+        return reference.source
+    pictures = [fit_picture(picture, reference.size) for picture in clip.timeline.images]
+    return TimedReference(reference.source, clip.plan, clip.changes, pictures)
+
+
+def conditioner_for(clip: ClipPlan, sources: ClipSources, codec: HostCodec) -> Conditioner:
     """The conditions of every chunk of a clip."""
     speakers = sources.speech.speakers
 
@@ -255,16 +454,17 @@ def conditioner_for(clip: ClipPlan, sources: ClipSources, codec: HostCodec) -> H
         return torch.cat(spans)
 
     empty = empty_prompt(sources.model)
-    return HostConditioner(
+    inner = HostConditioner(
         codec,
         {name: prompt or empty for name, prompt in sources.prompts.items()},
         clip.branches,
         windows=windows,
         masks=clip.masks,
         strength=torch.tensor([speaker.strength for speaker in speakers]),
-        image_tokens=sources.reference.image_tokens,
+        image_tokens=sources.reference.tokens,
         seed=clip.settings.seed,
     )
+    return inner if clip.timeline is None else TimedConditioner(inner, clip)
 
 
 def spoken(speech: Speech) -> Sound:

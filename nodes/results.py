@@ -1,7 +1,7 @@
-"""Which clips were made of which inputs, so that a deleted one is made again, once.
+"""Which clips were made of which inputs, so that an incomplete or deleted one is worked on again.
 
 The host caches a node by its inputs and does not look at files; a number that grows when a file is
-gone makes it look. Lives as long as the server, and holds nothing but names.
+gone or was only a part makes it look. Lives as long as the server, and holds nothing but names.
 """
 
 from __future__ import annotations
@@ -24,9 +24,12 @@ def inputs_key(inputs: Mapping[str, Any]) -> str:
     return json.dumps(plain, sort_keys=True)
 
 
-def finished(key: str, path: Path) -> None:
-    """A clip was made of these inputs."""
-    _clips.setdefault(key, set()).add(path)
+def delivered(key: str, path: Path, *, complete: bool) -> None:
+    """A clip was made of these inputs; the next run goes on when it is not complete."""
+    if complete:
+        _clips.setdefault(key, set()).add(path)
+    else:
+        _generations[key] = _generations.get(key, 0) + 1
 
 
 def generation(key: str) -> int:

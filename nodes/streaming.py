@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,19 @@ from ..model_loaders.vae import entry_set, vae_set
 from ..samplers.guidance import BRANCH_INPUTS, TalkGuidance
 from ..video.sound import Sound
 from . import sockets
+from .jobs import RenderJob, graph_identity, plan_job
 from .preflight import PROMPTS, ClipPlan, StreamSettings, Weights, plan_clip
-from .render import ClipSources, clock, model_warnings, render_clip
-from .results import finished, generation, inputs_key
+from .render import (
+    ClipSources,
+    Outcome,
+    clock,
+    collect_part,
+    model_warnings,
+    render_job,
+    spoken,
+)
+from .results import delivered, generation, inputs_key
+from .sampler_inputs import advanced_widgets, content_inputs, model_inputs, sampling_widgets
 from .upstream import constant_ahead
 
 FOLDER = "endless_talk"
@@ -39,7 +50,10 @@ LOADERS = (
 LAZY = ("model", "vae", *PROMPTS)
 """Evaluated only when everything else has been found to be in order."""
 
-WIDGETS = ("seed", "steps", "shift", "stop_at", "job_name", "chunk_frames", "context_frames")
+WIDGETS = tuple(field.name for field in fields(StreamSettings) if field.name != "lossless")
+
+RENDER, COLLECT = "render", "collect finished part"
+"""Actions."""
 
 
 class StreamingSampler(io.ComfyNode):
@@ -93,14 +107,16 @@ class StreamingSampler(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, **widgets: Any) -> Any:
-        """Run again when the clip of the same inputs has been deleted."""
+        """Run again when the clip of the same inputs is not complete, or has been deleted."""
         return generation(inputs_key(widgets))
 
     @classmethod
     def check_lazy_status(cls, **inputs: Any) -> list[str]:
-        """Check and plan with what is cheap; then ask for the models."""
+        """Check and plan with what is cheap; ask for the models when there is work for them."""
         clip = plan_from(inputs, cls.hidden)
-        if inputs.get("action") == "plan only":
+        if inputs.get("action", RENDER) != RENDER:
+            return []
+        if not job_from(clip, inputs, cls.hidden).missing:
             return []
         wanted = [name for name in LAZY if name not in PROMPTS or reads(clip, name)]
         # A connected input that was not evaluated yet is there and None.
@@ -108,218 +124,61 @@ class StreamingSampler(io.ComfyNode):
 
     @classmethod
     def execute(cls, **inputs: Any) -> io.NodeOutput:
-        """Render, save, show."""
-        clip = plan_from(inputs, cls.hidden)
-        if inputs.get("action") == "plan only":
-            return cls.show_plan(clip)
-        sources, node_id = sources_from(inputs), cls.hidden.unique_id
-        warnings = clip.warnings + model_warnings(sources)
-        sockets.show_under_node(node_id, describe(clip, warnings))
+        """Make what is missing, save, show."""
+        clip, action = plan_from(inputs, cls.hidden), inputs.get("action", RENDER)
+        job = job_from(clip, inputs, cls.hidden)
+        if action == "plan only":
+            return cls.show_plan(clip, job)
         started = time.monotonic()
-        path, subfolder = next_clip(clip.settings.job_name)
+        sound = soundtrack_of(inputs.get("soundtrack")) or spoken(inputs["speech"])
         tags = workflow_tags(cls.hidden.prompt, cls.hidden.extra_pnginfo)
-        overview = render_clip(clip, sources, path, metadata=tags, node_id=node_id)
-        finished(inputs_key(cls.hidden.prompt[node_id]["inputs"]), path)
-        report = describe(clip, warnings, time.monotonic() - started)
-        sockets.show_under_node(node_id, report)
-        saved = ui.PreviewVideo([ui.SavedResult(path.name, subfolder, io.FolderType.output)])
-        return io.NodeOutput(InputImpl.VideoFromFile(str(path)), overview, report, ui=saved)
+        node_id, reference = cls.hidden.unique_id, inputs["reference"]
+        warnings = list(clip.warnings)
+        if action == COLLECT:
+            outcome = collect_part(clip, job, reference, sound, tags)
+        else:
+            outcome = render_job(
+                clip,
+                job,
+                lambda: checked_sources(clip, inputs, warnings, node_id),
+                reference=reference,
+                sound=sound,
+                metadata=tags,
+                node_id=node_id,
+            )
+        return cls.show_clip(clip, outcome, warnings, time.monotonic() - started)
 
     @classmethod
-    def show_plan(cls, clip: ClipPlan) -> io.NodeOutput:
+    def show_clip(
+        cls, clip: ClipPlan, outcome: Outcome, warnings: list[str], seconds: float
+    ) -> io.NodeOutput:
+        """The clip, or what is there of it, and what there is to say."""
+        node_id, path = cls.hidden.unique_id, outcome.path
+        key = inputs_key(cls.hidden.prompt[node_id]["inputs"])
+        delivered(key, path, complete=outcome.complete)
+        report = describe(clip, warnings, outcome, seconds)
+        sockets.show_under_node(node_id, report)
+        folder = Path(folder_paths.get_output_directory())
+        subfolder = path.parent.relative_to(folder).as_posix()
+        saved = ui.PreviewVideo([ui.SavedResult(path.name, subfolder, io.FolderType.output)])
+        video = InputImpl.VideoFromFile(str(path))
+        return io.NodeOutput(video, outcome.overview, report, ui=saved)
+
+    @classmethod
+    def show_plan(cls, clip: ClipPlan, job: RenderJob) -> io.NodeOutput:
         """The report alone; nothing behind the video and the overview runs."""
+        there = len(clip.plan) - len(job.missing)
         report, blocked = describe(clip, clip.warnings), ExecutionBlocker(None)
+        if there:
+            report += f"\n{there} of {len(clip.plan)} chunks are there already"
         sockets.show_under_node(cls.hidden.unique_id, report)
         return io.NodeOutput(blocked, blocked, report, ui=ui.PreviewText(report))
 
 
-def model_inputs() -> list[Any]:
-    """MODEL, VAE, and what is said and seen."""
-    return [
-        io.Model.Input(
-            "model",
-            lazy=True,
-            tooltip="A Wan 2.1 image-to-video model with an audio adapter: from Load Talking "
-            "Model, or any loader followed by Apply Audio Adapter. Loaded only when all else is in "
-            "order.",
-        ),
-        io.Vae.Input(
-            "vae", lazy=True, tooltip="The Wan 2.1 VAE, from Load Talking VAE or the host's loader."
-        ),
-        sockets.Speech.Input(
-            "speech", tooltip="The speakers, from Encode Speaker. Their sound decides the length."
-        ),
-        sockets.Reference.Input(
-            "reference",
-            tooltip="The picture that talks and the size of the clip, from Reference Image.",
-        ),
-    ]
-
-
-def content_inputs() -> list[Any]:
-    """Optional sockets."""
-    return [
-        io.Conditioning.Input(
-            "positive",
-            optional=True,
-            lazy=True,
-            tooltip="What the picture shows and how the speaker behaves. Without it: no text, as "
-            "the built-in demo wants it.",
-        ),
-        io.Conditioning.Input(
-            "negative",
-            optional=True,
-            lazy=True,
-            tooltip="What to avoid. Only read when Talk Guidance guides along the text.",
-        ),
-        sockets.Guidance.Input(
-            "guidance",
-            optional=True,
-            tooltip="From Talk Guidance. Without it one evaluation per step, as step LoRAs want.",
-        ),
-        io.Sampler.Input(
-            "sampler",
-            optional=True,
-            tooltip="Any sampler with fixed steps; Euler without it, as published. The context "
-            "frames "
-            "stay clean with all of them.",
-        ),
-        io.Sigmas.Input(
-            "sigmas",
-            optional=True,
-            tooltip="Noise levels per chunk, from Talk Sigmas. Overrides steps and shift.",
-        ),
-        io.Audio.Input(
-            "soundtrack",
-            optional=True,
-            tooltip="Sound of the clip instead of the voices, such as a mix with music. It does "
-            "not move the mouth; what is longer than the clip is cut.",
-        ),
-    ]
-
-
-def sampling_widgets() -> list[Any]:
-    """Widgets everybody sees; their order is permanent."""
-    return [
-        io.Int.Input(
-            "seed",
-            default=42,
-            optional=True,
-            min=0,
-            max=2**63 - 1,
-            control_after_generate=io.ControlAfterGenerate.fixed,
-            tooltip="Noise of every chunk comes from this and the chunk's number alone.",
-        ),
-        io.Int.Input(
-            "steps",
-            default=6,
-            optional=True,
-            min=1,
-            max=200,
-            tooltip=(
-                "Denoising steps per chunk: 4 to 8 with a step LoRA, 40 without, 4 with the "
-                "built-in demo. Time grows with it."
-            ),
-        ),
-        io.Float.Input(
-            "shift",
-            default=0.0,
-            optional=True,
-            min=0.0,
-            max=100.0,
-            step=0.1,
-            tooltip="Shift of the noise schedule. 0 chooses: 7 up to 0.5 megapixels, 11 above, the "
-            "built-in demo's own with it.",
-        ),
-        io.Float.Input(
-            "stop_at",
-            default=0.0,
-            optional=True,
-            min=0.0,
-            max=86400.0,
-            step=0.1,
-            tooltip=(
-                "Seconds after which the clip ends; 0 renders all of it. 3 is a good first try."
-            ),
-        ),
-        io.String.Input(
-            "job_name",
-            default="talk",
-            optional=True,
-            tooltip="Folder and name of the clip below output/endless_talk. Clips are numbered, "
-            "never "
-            "overwritten.",
-        ),
-        io.Combo.Input(
-            "action",
-            options=["render", "plan only"],
-            default="render",
-            optional=True,
-            tooltip="'plan only' loads nothing and reports chunks, evaluations and problems.",
-        ),
-    ]
-
-
-def advanced_widgets() -> list[Any]:
-    """Widgets for those who look for them."""
-    return [
-        io.Int.Input(
-            "chunk_frames",
-            default=81,
-            min=5,
-            max=401,
-            step=4,
-            optional=True,
-            advanced=True,
-            tooltip="Frames sampled at once, 4n+1. The published weights were trained on 81.",
-        ),
-        io.Int.Input(
-            "context_frames",
-            default=9,
-            min=1,
-            max=101,
-            step=4,
-            optional=True,
-            advanced=True,
-            tooltip=(
-                "Frames handed from chunk to chunk, 4n+1. 9 as trained; each chunk adds the rest."
-            ),
-        ),
-        io.Combo.Input(
-            "color_anchor",
-            options=["reference", "none"],
-            default="reference",
-            optional=True,
-            advanced=True,
-            tooltip="Match every frame's colours to the picture, against drift over minutes.",
-        ),
-        io.Float.Input(
-            "color_strength",
-            default=1.0,
-            min=0.0,
-            max=1.0,
-            step=0.05,
-            optional=True,
-            advanced=True,
-            tooltip="How strongly colours are matched: 0 not at all, 1 fully, as published.",
-        ),
-        io.Combo.Input(
-            "quality",
-            options=["high", "lossless"],
-            default="high",
-            optional=True,
-            advanced=True,
-            tooltip="H.264 at crf 12, or lossless (large, and not every browser plays it).",
-        ),
-    ]
-
-
 def plan_from(inputs: Mapping[str, Any], hidden: Any) -> ClipPlan:
     """Check and plan from the node's inputs, and from the graph where they are not made yet."""
-    anchored = inputs.get("color_anchor", "reference") == "reference"
     settings = StreamSettings(
         **{name: inputs[name] for name in WIDGETS if name in inputs},
-        color_strength=inputs.get("color_strength", 1.0) if anchored else 0.0,
         lossless=inputs.get("quality") == "lossless",
     )
     return plan_clip(
@@ -327,6 +186,7 @@ def plan_from(inputs: Mapping[str, Any], hidden: Any) -> ClipPlan:
         inputs["speech"],
         inputs["reference"],
         inputs.get("guidance") or TalkGuidance(),
+        timeline=inputs.get("timeline"),
         connected={name for name in inputs if name in LAZY},
         sampler=inputs.get("sampler"),
         sigmas=inputs.get("sigmas"),
@@ -351,9 +211,27 @@ def weights_of(inputs: Mapping[str, Any], hidden: Any) -> Weights:
     return Weights(recipe, model is not None or base is not None, belongs)
 
 
-def sources_from(inputs: Mapping[str, Any]) -> ClipSources:
-    """What came in through the sockets."""
-    return ClipSources(
+def job_from(clip: ClipPlan, inputs: Mapping[str, Any], hidden: Any) -> RenderJob:
+    """The job of a planned clip."""
+    return plan_job(
+        clip,
+        inputs["speech"],
+        inputs["reference"],
+        soundtrack_of(inputs.get("soundtrack")),
+        graph=graph_identity(hidden.prompt, hidden.unique_id),
+        root=Path(folder_paths.get_output_directory()) / FOLDER,
+    )
+
+
+def checked_sources(
+    clip: ClipPlan, inputs: Mapping[str, Any], warnings: list[str], node_id: str | None
+) -> ClipSources:
+    """What came in through the sockets, once the loaded models have been found to fit.
+
+    Raises:
+        InputError: They do not.
+    """
+    sources = ClipSources(
         model=inputs["model"],
         vae=inputs["vae"],
         prompts={name: inputs.get(name) for name in PROMPTS},
@@ -361,21 +239,15 @@ def sources_from(inputs: Mapping[str, Any]) -> ClipSources:
         reference=inputs["reference"],
         guidance=inputs.get("guidance") or TalkGuidance(),
         sampler=inputs.get("sampler") or comfy.samplers.sampler_object("euler"),
-        soundtrack=soundtrack_of(inputs.get("soundtrack")),
     )
+    warnings += model_warnings(sources)
+    sockets.show_under_node(node_id, describe(clip, warnings))
+    return sources
 
 
 def reads(clip: ClipPlan, prompt: str) -> bool:
     """Whether any guidance branch of a clip reads a prompt."""
     return any(BRANCH_INPUTS[branch][0] == prompt for branch in clip.branches)
-
-
-def next_clip(job_name: str) -> tuple[Path, str]:
-    """Path of the next numbered clip of a job, and its subfolder of output."""
-    folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
-        f"{FOLDER}/{job_name}/{job_name}", folder_paths.get_output_directory()
-    )
-    return Path(folder) / f"{name}_{counter:05}_.mp4", subfolder
 
 
 def soundtrack_of(audio: Mapping[str, Any] | None) -> Sound | None:
@@ -397,15 +269,34 @@ def workflow_tags(prompt: Any, extra: Mapping[str, Any] | None) -> dict[str, str
     return {name: json.dumps(value) for name, value in tags.items() if value is not None}
 
 
-def describe(clip: ClipPlan, warnings: list[str], seconds: float | None = None) -> str:
+def describe(
+    clip: ClipPlan,
+    warnings: list[str],
+    outcome: Outcome | None = None,
+    seconds: float = 0.0,
+) -> str:
     """The report."""
-    chunks, steps = len(clip.plan), len(clip.sigmas) - 1
+    chunks = len(clip.plan)
     lines = [
         f"{clip.frames} frames, {clock(clip.frames / FPS)} ({clip.frames / FPS:.2f} s), "
         f"{chunks} {'chunk' if chunks == 1 else 'chunks'}",
-        f"{steps} steps per chunk, {len(clip.branches)} network "
+        f"{clip.steps} steps per chunk, {len(clip.branches)} network "
         f"{'call' if len(clip.branches) == 1 else 'calls'} per step: {clip.evaluations} in all",
+        *clip.notes,
     ]
-    if seconds is not None:
-        lines.append(f"rendered in {seconds:.1f} s, {seconds / chunks:.1f} s per chunk")
+    if outcome is not None:
+        lines += [describe_outcome(outcome, chunks, seconds), *outcome.lines]
     return "\n".join([*lines, *(f"warning: {warning}" for warning in warnings)])
+
+
+def describe_outcome(outcome: Outcome, chunks: int, seconds: float) -> str:
+    """What was made in this run, and what is still missing."""
+    if not outcome.complete:
+        return f"not complete: {outcome.message}; {outcome.path.name} holds what is there"
+    if not outcome.made:
+        return f"all chunks were there: {outcome.path.name}"
+    again = "" if outcome.made == chunks else f", {chunks - outcome.made} were there"
+    return (
+        f"{outcome.made} {'chunk' if outcome.made == 1 else 'chunks'} rendered in {seconds:.1f} s, "
+        f"{seconds / outcome.made:.1f} s each{again}: {outcome.path.name}"
+    )

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import struct
@@ -263,9 +264,11 @@ class Server:
         self.raw("/interrupt", b"{}", headers={"Content-Type": "application/json"})
 
     def forget(self) -> None:
-        """Unload every model and drop every cached result."""
+        """Unload every model, drop every cached result and the chunks of every job."""
         self.request("/free", {"unload_models": True, "free_memory": True})
         time.sleep(1.2)  # the worker looks at the request once a second
+        for journal in (self.base / "output" / "endless_talk").glob("*/.job"):
+            shutil.rmtree(journal)
 
     def upload(self, name: str, content: bytes) -> str:
         """Put a file into the input folder as a browser does; returns its name there."""

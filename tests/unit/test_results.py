@@ -1,6 +1,6 @@
 """A deleted clip is made again, once."""
 
-from endless_talk.nodes.results import finished, generation, inputs_key
+from endless_talk.nodes.results import delivered, generation, inputs_key
 
 
 def test_a_vanished_clip_counts_once(tmp_path):
@@ -10,13 +10,13 @@ def test_a_vanished_clip_counts_once(tmp_path):
     clip = tmp_path / "clip.mp4"
     assert generation(key) == 0, "nothing was made yet"
     clip.write_bytes(b"clip")
-    finished(key, clip)
+    delivered(key, clip, complete=True)
     assert generation(key) == 0
     clip.unlink()
     assert generation(key) == 1
     assert generation(key) == 1, "asked again before it was made again"
     clip.write_bytes(b"clip")
-    finished(key, clip)
+    delivered(key, clip, complete=True)
     assert generation(key) == 1
 
 
@@ -25,7 +25,18 @@ def test_two_nodes_of_the_same_constants_are_both_watched(tmp_path):
     clips = [tmp_path / "one.mp4", tmp_path / "two.mp4"]
     for clip in clips:
         clip.write_bytes(b"clip")
-        finished(key, clip)
+        delivered(key, clip, complete=True)
     for count, clip in enumerate(clips, 1):
         clip.unlink()
         assert generation(key) == count
+
+
+def test_a_part_is_worked_on_again_and_a_whole_clip_is_not(tmp_path):
+    key, path = inputs_key({"seed": 9, "job_name": "part"}), tmp_path / "part.mp4"
+    path.touch()
+    before = generation(key)
+    delivered(key, path, complete=False)
+    after = generation(key)
+    assert after != before
+    delivered(key, path, complete=True)
+    assert generation(key) == after == generation(key)

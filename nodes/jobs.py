@@ -1,0 +1,175 @@
+"""The job of a clip: what its chunks are made from, and where they are kept.
+
+Turns a plan, what came in through the cheap sockets, and the graph ahead of the others into keys.
+Nothing big is loaded for that, so that a finished job loads nothing at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..audio.spans import heard_frames
+from ..audio.speech import Speaker, Speech
+from ..frames import FPS
+from ..samplers.plan import Chunk
+from ..samplers.timeline import ChunkChange, ClipTimeline
+from ..video.job_folder import JobFolder, JobPlan
+from ..video.job_keys import chunk_keys, chunk_places, digest, sound_digests
+from ..video.job_segments import Segments
+from ..video.journal import finished_clip
+from ..video.sound import Sound
+from .identity import identify_constant
+from .preflight import ClipPlan
+from .upstream import Prompt, is_link, made_from, nodes_ahead
+
+FROM_GRAPH = ("model", "vae", "positive", "negative", "guidance", "sampler")
+"""Sockets whose values count as what the graph makes them from."""
+
+ENCODER, TIMELINE = "EndlessTalkLoadWav2Vec", "timeline"
+
+CRF = {False: 12, True: 0}
+"""x264's constant rate factor: ``high`` and ``lossless``."""
+
+
+@dataclass(frozen=True)
+class RenderJob:
+    """A clip's chunks by key, and their folder.
+
+    Attributes:
+        folder: Where they are kept.
+        plan: Their keys.
+        before: For chunks that are made again while the rest is kept: the key of the take before.
+    """
+
+    folder: JobFolder
+    plan: JobPlan
+    before: Mapping[int, str]
+
+    @property
+    def missing(self) -> list[int]:
+        """Chunks that have to be made; none when exactly this clip is finished."""
+        if finished_clip(self.folder, self.plan) is not None:
+            return []
+        segments = Segments(self.folder)
+        return [index for index, key in enumerate(self.plan.keys) if not segments.holds(key)]
+
+
+def plan_job(
+    clip: ClipPlan,
+    speech: Speech,
+    reference: Any,
+    soundtrack: Sound | None,
+    *,
+    graph: Mapping[str, Any],
+    root: Path,
+) -> RenderJob:
+    """The job of a planned clip.
+
+    Args:
+        clip: The plan.
+        speech: Who speaks.
+        reference: Where reference frames come from.
+        soundtrack: Sound instead of the voices, or None.
+        graph: From ``graph_identity``.
+        root: Folder of all jobs.
+    """
+    settings, speakers = clip.settings, speech.speakers
+    crf = CRF[settings.lossless]
+    common = {
+        "graph": {name: value for name, value in graph.items() if name != TIMELINE},
+        "size": list(reference.size),
+        "crf": crf,
+        "sigmas": clip.sigmas,
+        "color": [settings.color_anchor, settings.color_strength],
+        "hand_on": settings.hand_on,
+        "masks": clip.masks,
+        "speakers": [[speaker.strength, speaker.normalized] for speaker in speakers],
+        "reference": reference.content,
+        "image_tokens": reference.image_tokens,
+        "source": [reference.source_strength, reference.keep],
+    }
+    places = chunk_places(clip.plan)
+    voices = [voice_digests(speaker, clip.plan) for speaker in speakers]
+
+    def part(index: int, change: ChunkChange) -> dict[str, Any]:
+        return {
+            "place": places[index],
+            "voices": [voice[index] for voice in voices],
+            "seed": settings.seed if change.seed is None else change.seed,
+            "change": described(change, clip.timeline, graph.get(TIMELINE)),
+        }
+
+    parts = [part(index, change) for index, change in enumerate(clip.changes)]
+    links = [part(index, change.retakes or change) for index, change in enumerate(clip.changes)]
+    keys = chunk_keys(parts, links, common=common)
+    taken = chunk_keys(links, common=common)
+    plan = JobPlan(
+        keys=tuple(keys),
+        kept_frames=tuple(chunk.kept_frames for chunk in clip.plan),
+        size=reference.size,
+        crf=crf,
+        sound_key=digest(sound_identity(speech, soundtrack)),
+    )
+    before = {index: taken[index] for index, each in enumerate(clip.changes) if each.keep_rest}
+    return RenderJob(JobFolder(root, settings.job_name), plan, before)
+
+
+def described(change: ChunkChange, timeline: ClipTimeline | None, clip: Any) -> Any:
+    """What a change brings, whatever its number among the timeline's prompts and images.
+
+    Args:
+        change: Of one chunk.
+        timeline: The timeline, if there is one; one that changes nothing is none.
+        clip: What the text encoder behind it is made from.
+    """
+    prompt = image = None
+    if timeline is not None and change.prompt is not None:
+        prompt = [timeline.timeline.prompts[change.prompt], clip]
+    if timeline is not None and change.image is not None:
+        image = timeline.images[change.image]
+    return [prompt, image, change.audio]
+
+
+def graph_identity(prompt: Prompt, node_id: str) -> dict[str, Any]:
+    """What a sampler's models and prompts are made from; see ``upstream.made_from``."""
+    inputs = prompt[node_id]["inputs"]
+    identity: dict[str, Any] = {
+        name: made_from(prompt, node_id, name, identify_constant)
+        for name in FROM_GRAPH
+        if name in inputs
+    }
+    timeline = inputs.get(TIMELINE)
+    if is_link(timeline) and "clip" in prompt[timeline[0]]["inputs"]:
+        identity[TIMELINE] = made_from(prompt, timeline[0], "clip", identify_constant)
+    loaders = (
+        node["inputs"]
+        for node in nodes_ahead(prompt, node_id, "speech")
+        if node["class_type"] == ENCODER
+    )
+    identity["wav2vec"] = sorted(
+        digest({name: identify_constant(ENCODER, name, value) for name, value in inputs.items()})
+        for inputs in loaders
+    )
+    return identity
+
+
+def voice_digests(speaker: Speaker, plan: Sequence[Chunk]) -> list[str]:
+    """Of what each chunk can hear of a speaker."""
+    track = speaker.features.frames
+    spans = [heard_frames(chunk.start_frame, chunk.frames, track) for chunk in plan]
+    return sound_digests(
+        speaker.waveform,
+        spans,
+        speaker.rate_hz / FPS,
+        start_frames=speaker.start_seconds * FPS,
+    )
+
+
+def sound_identity(speech: Speech, soundtrack: Sound | None) -> Any:
+    """What is heard in the clip."""
+    if soundtrack is not None:
+        return [soundtrack.samples, soundtrack.rate_hz]
+    return [[each.waveform, each.rate_hz, each.start_seconds] for each in speech.speakers]
