@@ -16,8 +16,8 @@ CHUNK_FRAMES = 81
 CONTEXT_FRAMES = 9
 
 SHORTEST_LAST_FRAMES = 33
-"""Frames that a shortened chunk samples at least, context included. The embedded model needs no such
-margin (docs/experiments.md); the published weights were trained on whole chunks."""
+"""Frames that a shortened chunk samples at least, context included. The embedded model needs no
+such margin (docs/experiments.md); the published weights were trained on whole chunks."""
 
 
 @dataclass(frozen=True)
