@@ -14,6 +14,7 @@ from .nodes.guidance import TalkGuidanceNode, TalkSigmas
 from .nodes.load import ApplyAdapter, LoadModel, LoadVAE, LoadWav2Vec
 from .nodes.measure import Measure
 from .nodes.reference import ReferenceImage
+from .nodes.reference_video import ReferenceVideo
 from .nodes.speaker import Speaker
 from .nodes.streaming import StreamingSampler
 from .nodes.timeline import TimelineNode
@@ -26,6 +27,7 @@ NODES: list[type[io.ComfyNode]] = [
     Speaker,
     FaceMasks,
     ReferenceImage,
+    ReferenceVideo,
     TalkGuidanceNode,
     TalkSigmas,
     TimelineNode,

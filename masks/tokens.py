@@ -47,6 +47,27 @@ def latent_masks(masks: Tensor, box: CropBox) -> Tensor:
     return (latents > 0).to(torch.float32)
 
 
+def whole_latents(mask: Tensor, box: CropBox) -> Tensor:
+    """Latents all of whose pixels are white, ``[1, h / 8, w / 8]`` of 0 and 1.
+
+    A latent at the edge of what is kept belongs to what is made, or a white rim would show.
+
+    Args:
+        mask: ``[1, H, W]`` in 0..1, drawn on the source or on the clip.
+        box: How the source becomes the clip.
+
+    Raises:
+        InputError: Several masks, or one of another size.
+    """
+    if mask.shape[0] != 1:
+        raise InputError(
+            f"keep is a batch of {mask.shape[0]} masks; expected one, which holds for all frames."
+        )
+    fitted = mask if tuple(mask.shape[1:]) == box.size else fit_masks(mask, box)
+    dark = (fitted < 0.5).to(torch.float32)
+    return 1 - F.max_pool2d(dark, SPATIAL_STRIDE)
+
+
 def token_masks(masks: Tensor) -> Tensor:
     """Masks ``[K, h, w]`` at latent resolution, one value per token, ``[K, (h / 2) * (w / 2)]``.
 

@@ -27,8 +27,8 @@ def encode_tokens(clip_vision: comfy.clip_vision.ClipVisionModel, frame: Tensor)
     return clip_vision.encode_image(square, crop=False)["penultimate_hidden_states"]
 
 
-def widgets() -> list[io.Input]:
-    """What is set on the node; the order is that of saved graphs."""
+def size_widgets() -> list[io.Input]:
+    """How large the clip becomes; the order is that of saved graphs."""
     return [
         io.Combo.Input(
             "size",
@@ -66,14 +66,6 @@ def widgets() -> list[io.Input]:
             tooltip="How the picture fills the size: crop keeps its proportions and cuts "
             "the margins evenly.",
         ),
-        io.Combo.Input(
-            "motion",
-            options=["still"],
-            default="still",
-            optional=True,
-            advanced=True,
-            tooltip="Camera over the picture: still holds it.",
-        ),
     ]
 
 
@@ -101,7 +93,15 @@ class ReferenceImage(io.ComfyNode):
                     tooltip="clip_vision_h. Published InfiniteTalk uses it: without it faces "
                     "drift sooner.",
                 ),
-                *widgets(),
+                *size_widgets(),
+                io.Combo.Input(
+                    "motion",
+                    options=["still"],
+                    default="still",
+                    optional=True,
+                    advanced=True,
+                    tooltip="Camera over the picture: still holds it.",
+                ),
             ],
             outputs=[
                 Reference.Output("reference", tooltip="For the sampler."),
