@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ..models.wan_vae import LATENT_MEAN, LATENT_STD, State, WanVAE, frame_groups
 from .data import Clips
+from .latents import encode
 from .loop import Recipe, Run, train
 
 IMAGES = Recipe("vae-images", steps=1600, rate=3e-3, muon=8e-3, decay=40)
@@ -31,8 +32,13 @@ CLIPS_BATCH = {5: 2, 9: 1, 13: 1}
 it remembers in the middle of a clip."""
 
 CLIPS_SHARES = (0.3, 0.55, 0.15)
+DECODER_BATCH = {13: 1}
 SCENES = ("long", "short", "pair")
 SHARES = (0.42, 0.42, 0.16)
+
+HANDOVER_FIRST, HANDOVER_WEIGHT = 4, 0.5
+"""From this frame on, the last of a group, a decoded clip is encoded again as the context of a next
+chunk is; its latents should be those of the clip itself."""
 
 KL_WEIGHT = 3e-4
 DIFFERENCE_WEIGHT = 2.0
@@ -54,11 +60,15 @@ def train_clips(run: Run, data: Mapping[str, Clips], vae: WanVAE) -> None:
 
 
 def train_decoder(run: Run, data: Mapping[str, Clips], vae: WanVAE) -> None:
-    """Polish the decoder alone, while the latents that others learn from stay as they are."""
+    """Polish the decoder alone, while the latents that others learn from stay as they are.
+
+    It learns as well that what it decodes is encoded to the same latents again, so that a chunk
+    begins with what the one before ended with.
+    """
     vae.requires_grad_(False)
     vae.decoder.requires_grad_(True)
     vae.conv2.requires_grad_(True)
-    train_on(run, DECODER, data, vae, CLIPS_BATCH, CLIPS_SHARES)
+    train_on(run, DECODER, data, vae, DECODER_BATCH, (1.0,), handover=True)
     vae.requires_grad_(True)
 
 
@@ -69,6 +79,8 @@ def train_on(
     vae: WanVAE,
     batches: Mapping[int, int],
     shares: Sequence[float],
+    *,
+    handover: bool = False,
 ) -> None:
     """Train on clips of several lengths."""
     weights = {name: data[name].feature_weight(FEATURE_WEIGHT) for name in SCENES}
@@ -79,14 +91,25 @@ def train_on(
         name, frames = lots.choice(SCENES, p=SHARES), int(lots.choice(list(batches), p=shares))
         count = max(1, batches[frames] // data[name].shape.faces)
         clips, rows = data[name].random_spans(rng, count, frames)
-        return loss_of(vae, clips, weights[name][rows], rng)
+        loss, figures, out = loss_of(vae, clips, weights[name][rows], rng)
+        if handover:
+            error = handover_error(vae, clips, out)
+            loss, figures = loss + HANDOVER_WEIGHT * error, {**figures, "handover": error.item()}
+        return loss, figures
 
     train(run, recipe, vae, step_loss)
 
 
+def handover_error(vae: WanVAE, frames: Tensor, out: Tensor) -> Tensor:
+    """How far the latents of decoded frames are from those of the frames, squared."""
+    with torch.no_grad():
+        wanted = encode(vae, frames[:, :, HANDOVER_FIRST:])
+    return (encode(vae, out[:, :, HANDOVER_FIRST:].clamp(-1, 1)) - wanted).square().mean()
+
+
 def loss_of(
     vae: WanVAE, frames: Tensor, weight: Tensor, rng: np.random.Generator
-) -> tuple[Tensor, Mapping[str, float]]:
+) -> tuple[Tensor, Mapping[str, float], Tensor]:
     """Reconstruction of ``[B, 3, F, H, W]`` in [-1, 1], gradients, frame differences, KL.
 
     Args:
@@ -109,7 +132,7 @@ def loss_of(
     change = error.diff(dim=2).abs().mean() if frames.shape[2] > 1 else error.new_zeros(())
     kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
     loss = pixel + edges + DIFFERENCE_WEIGHT * change + KL_WEIGHT * kl
-    return loss, {"psnr": psnr(error), "kl": kl.item()}
+    return loss, {"psnr": psnr(error), "kl": kl.item()}, out
 
 
 def psnr(error: Tensor) -> float:

@@ -40,10 +40,17 @@ def main() -> int:
         with Server(tree, base) as server, Frontend(server, WINDOW) as frontend:
             for path in graphs():
                 frontend.load(read_json(path))
-                write(twin(path), frontend.exported())
+                write(twin(path), without_previews(frontend.exported()))
                 frontend.picture(path.with_suffix(".jpg"))
                 print(path.stem)
     return 0
+
+
+def without_previews(prompt: dict) -> dict:
+    """The prompt without what the browser's own players add to it."""
+    for node in prompt.values():
+        node["inputs"].pop("video-preview", None)
+    return prompt
 
 
 def show_assets(folder: Path) -> None:

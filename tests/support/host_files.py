@@ -180,6 +180,7 @@ def write_media(folder: Path) -> None:
     files.voice(folder / "nan.wav", 0.5, value=float("nan"))
     files.empty_voice(folder / "empty.wav")
     files.silent_video(folder / "silent.mp4")
+    files.silent_video(folder / "video.mp4", frames=round(25 * VOICE_SECONDS))
 
 
 LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1"}

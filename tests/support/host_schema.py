@@ -23,6 +23,7 @@ CORE_NODES = (
     "LoadVideo",
     "LoraLoaderModelOnly",
     "ModelSamplingSD3",
+    "PreviewImage",
     "UNETLoader",
     "VAELoader",
 )

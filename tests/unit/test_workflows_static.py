@@ -32,6 +32,8 @@ APP = {
     "00 Try it now (no downloads)": "image audio seed stop_at",
     "01 Talking portrait": "image audio text size steps seed stop_at",
     "02 Two people": "image audio audio text size steps seed stop_at",
+    "03 Dub a video": "file audio text size steps seed stop_at",
+    "04 Long form, resumable": "image audio text size steps seed stop_at",
 }
 each_graph = pytest.mark.parametrize("path", graphs(), ids=lambda path: path.stem)
 
