@@ -134,18 +134,21 @@ class StreamingSampler(io.ComfyNode):
         tags = workflow_tags(cls.hidden.prompt, cls.hidden.extra_pnginfo)
         node_id, reference = cls.hidden.unique_id, inputs["reference"]
         warnings = list(clip.warnings)
-        if action == COLLECT:
-            outcome = collect_part(clip, job, reference, sound, tags)
-        else:
-            outcome = render_job(
-                clip,
-                job,
-                lambda: checked_sources(clip, inputs, warnings, node_id),
-                reference=reference,
-                sound=sound,
-                metadata=tags,
-                node_id=node_id,
-            )
+        try:
+            if action == COLLECT:
+                outcome = collect_part(clip, job, reference, sound, tags)
+            else:
+                outcome = render_job(
+                    clip,
+                    job,
+                    lambda: checked_sources(clip, inputs, warnings, node_id),
+                    reference=reference,
+                    sound=sound,
+                    metadata=tags,
+                    node_id=node_id,
+                )
+        finally:
+            reference.close()
         return cls.show_clip(clip, outcome, warnings, time.monotonic() - started)
 
     @classmethod
