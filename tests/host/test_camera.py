@@ -8,18 +8,18 @@ if find_tree() is None:
     pytest.skip("there is no ComfyUI tree: set COMFYUI_PATH", allow_module_level=True)
 pytest.importorskip("comfy_on_path")
 
-import comfy.ldm.wan.uni3c  # noqa: E402  (needs ComfyUI)
-import comfy.model_management  # noqa: E402
-import comfy.model_patcher  # noqa: E402
-import comfy.ops  # noqa: E402
-import host_models as hm  # noqa: E402
-import tiny  # noqa: E402
-from comfy_extras.nodes_model_patch import WanUni3CControlnetApply  # noqa: E402
+import comfy.ldm.wan.uni3c
+import comfy.model_management
+import comfy.model_patcher
+import comfy.ops
+import host_models as hm
+import tiny
+from comfy_extras.nodes_model_patch import WanUni3CControlnetApply
 
-from endless_talk.model_loaders.adapter import attach_adapter  # noqa: E402
-from endless_talk.samplers.guidance import TalkGuidance  # noqa: E402
-from endless_talk.samplers.plan import plan_chunks  # noqa: E402
-from endless_talk.samplers.schedule import flow_sigmas  # noqa: E402
+from endless_talk.model_loaders.adapter import attach_adapter
+from endless_talk.samplers.guidance import TalkGuidance
+from endless_talk.samplers.plan import plan_chunks
+from endless_talk.samplers.schedule import flow_sigmas
 
 PLAN = plan_chunks(30, hm.CHUNK_FRAMES, hm.CONTEXT_FRAMES)
 SIGMAS = flow_sigmas(3, 7.0)
