@@ -6,12 +6,14 @@ Knows the host's IMAGE and CLIP_VISION values.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import comfy.clip_vision
 from comfy_api.latest import io
 from torch import Tensor
 
 from ..reference.clip_vision import clip_square
+from ..reference.motion import Motion
 from ..reference.sizes import LARGEST_SIDE, SIZE_NAMES, SIZE_STEP, SMALLEST_SIDE, choose_size
 from ..reference.sources import image_of, picture_of, reference_of
 from .sockets import Reference, show_under_node
@@ -96,11 +98,12 @@ class ReferenceImage(io.ComfyNode):
                 *size_widgets(),
                 io.Combo.Input(
                     "motion",
-                    options=["still"],
-                    default="still",
+                    options=[motion.value for motion in Motion],
+                    default=Motion.STILL.value,
                     optional=True,
                     advanced=True,
-                    tooltip="Camera over the picture: still holds it.",
+                    tooltip="Camera over the picture: still holds it. Over a minute a slow zoom or "
+                    "pan keeps the clip from freezing and drifting; there and back in 48 s.",
                 ),
             ],
             outputs=[
@@ -119,14 +122,15 @@ class ReferenceImage(io.ComfyNode):
         width: int = 832,
         height: int = 480,
         fit: str = "crop",
-        motion: str = "still",
+        motion: str = Motion.STILL.value,
     ) -> io.NodeOutput:
         picture = picture_of(image)
         reference = reference_of(
-            picture, choose_size(size, picture.shape[:2], custom=(height, width))
+            picture, choose_size(size, picture.shape[:2], custom=(height, width)), Motion(motion)
         )
         if clip_vision is not None:
-            tokens = encode_tokens(clip_vision, reference.source.first)
-            reference = replace(reference, image_tokens=tokens)
+            encode = partial(encode_tokens, clip_vision)
+            tokens = encode(reference.source.first)
+            reference = replace(reference, image_tokens=tokens, encode=encode)
         show_under_node(cls.hidden.unique_id, reference.summary)
         return io.NodeOutput(reference, image_of(reference.source.first))

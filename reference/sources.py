@@ -1,4 +1,4 @@
-"""Where the reference frame of each chunk comes from: a still picture, or frames in memory.
+"""Where the reference frame of each chunk comes from: a picture, or frames in memory.
 
 The streaming loop asks by the pixel frame its chunk starts at and never learns what is behind the
 answer. Long source videos are read elsewhere.
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..crop import CropBox, crop_box, size_text
 from ..errors import InputError
+from .motion import Motion, MovingReference
 from .pictures import SMALLEST_PICTURE, fit_picture
 
 CLIP_TOKENS = (257, 1280)
@@ -198,15 +199,20 @@ def check_tokens(tokens: Tensor | None) -> None:
         )
 
 
-def reference_of(picture: np.ndarray, size: tuple[int, int]) -> PictureReference:
-    """A still picture as reference, without image tokens.
+def reference_of(
+    picture: np.ndarray, size: tuple[int, int], motion: Motion = Motion.STILL
+) -> PictureReference:
+    """A picture as reference, without image tokens.
 
     Args:
         picture: uint8 RGB ``[H, W, 3]``.
         size: ``(height, width)`` of the clip.
+        motion: What a camera does over it.
     """
     box = crop_box((picture.shape[0], picture.shape[1]), size)
-    return PictureReference(StillReference(picture, size), size, box)
+    if motion is Motion.STILL:
+        return PictureReference(StillReference(picture, size), size, box)
+    return PictureReference(MovingReference(picture, size, motion), size, box)
 
 
 def picture_of(image: Tensor) -> np.ndarray:
