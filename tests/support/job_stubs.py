@@ -2,6 +2,7 @@
 
 import os
 import signal
+import traceback
 from pathlib import Path
 
 import torch
@@ -131,8 +132,8 @@ def start(work):
         code = work() or 0
     except SystemExit as error:
         code = error.code
-    except BaseException as error:
-        print(f"{type(error).__name__}: {error}", flush=True)
+    except BaseException:
+        traceback.print_exc()
     finally:
         os._exit(code if isinstance(code, int) else 98)
 

@@ -10,7 +10,6 @@ from safetensors.torch import load_file, save_file
 
 from endless_talk.errors import InputError
 from endless_talk.video import journal
-from endless_talk.video.job_budget import TimeBudget
 from endless_talk.video.job_folder import JobFolder, JobPlan, JobState
 from endless_talk.video.job_names import check_job_name
 from endless_talk.video.journal import JobSink, Keep, finished_clip
@@ -438,31 +437,3 @@ def test_signs_of_life_are_written_now_and_then(tmp_path, monkeypatch):
             clock[0] = 100.0 + second
             sink.beat()
     assert writes[:3] == [110.0, 120.0, 130.0]
-
-
-def budget(minutes, *seconds):
-    """What a budget says before chunks that begin at some seconds."""
-    clock = [0.0]
-    limit = TimeBudget(minutes, lambda: clock[0])
-    said = []
-    for second in seconds:
-        clock[0] = second
-        said.append(limit(None))
-    return said
-
-
-def test_time_that_would_not_do_for_another_chunk_ends_the_job_before_it():
-    assert budget(1, 10, 25, 40) == [False, False, False]
-    assert budget(1, 10, 25, 46) == [False, False, True], "21 s would end at 67 s"
-    assert budget(1, 10, 40, 41) == [False, True, True]
-
-
-def test_a_budget_always_leaves_time_for_one_chunk_and_0_is_no_limit():
-    assert budget(0.01, 500, 600) == [False, True]
-    assert budget(0, 500, 60000, 10**9) == [False, False, False]
-
-
-@pytest.mark.parametrize("minutes", [-1, float("nan"), float("inf")])
-def test_a_budget_is_a_time(minutes):
-    with pytest.raises(InputError, match="budget"):
-        TimeBudget(minutes)
