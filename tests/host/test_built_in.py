@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from host_files import SIZE
 from host_graphs import CLIP_FRAMES
-from host_workflows import needs_built_in
 
 from endless_talk.cli import main
 from endless_talk.models.recipes import BUILT_IN
@@ -65,7 +64,6 @@ def plain(server, known):
     return outcome, events
 
 
-@needs_built_in
 def test_it_speaks_without_a_word_of_warning(server, plain):
     outcome, events = plain
     made = frames(server, outcome)
@@ -74,21 +72,18 @@ def test_it_speaks_without_a_word_of_warning(server, plain):
     assert told(events, "model").startswith(f"{BUILT_IN}: {SIZE[1]}x{SIZE[0]} per speaker")
 
 
-@needs_built_in
 def test_the_same_again_executes_nothing(server, plain):
     with server.listen() as events:
         assert server.run(graphs.built_in()).status == "success"
     assert events.executed() == []
 
 
-@needs_built_in
 def test_it_comes_back_after_the_models_were_unloaded(server, plain, rendered):
     server.forget()
     again = rendered(graphs.built_in(job_name="reloaded"))
     assert np.array_equal(frames(server, again), frames(server, plain[0]))
 
 
-@needs_built_in
 def test_the_command_line_makes_the_same_clip(server, rendered, tmp_path):
     graph = graphs.built_in(job_name="alike", chunk_frames=81, context_frames=9, stop_at=0.6)
     there = frames(server, rendered(graph, timeout=300))
@@ -101,7 +96,6 @@ def test_the_command_line_makes_the_same_clip(server, rendered, tmp_path):
     assert np.abs(here - there).mean() < 0.5
 
 
-@needs_built_in
 @pytest.mark.parametrize(
     ("node", "inputs", "says"),
     [
@@ -118,7 +112,6 @@ def test_what_it_was_not_made_for_is_warned_of(server, rendered, node, inputs, s
     assert says in told(events, "sampler")
 
 
-@needs_built_in
 def test_its_shift_is_chosen_before_it_is_loaded(server, rendered):
     """`plan only` loads nothing, and knows the schedule all the same."""
     with server.listen() as events:
@@ -127,7 +120,6 @@ def test_its_shift_is_chosen_before_it_is_loaded(server, rendered):
     assert not {"model", "vae"} & set(events.executed())
 
 
-@needs_built_in
 def test_two_speakers_stand_side_by_side(server, rendered):
     graph = graphs.two_speakers(job_name="pair", steps=4)
     demo = graphs.built_in()

@@ -7,7 +7,7 @@ import json
 
 import browser
 import pytest
-from host_workflows import FIRST, SIZES, clip_of, runnable, tiny
+from host_workflows import FIRST, SIZES, clip_of, tiny
 
 from workflows import app_inputs, graphs, read_json, twin
 
@@ -78,7 +78,7 @@ def test_missing_files_can_be_downloaded(frontend, path):
     assert offered == declared and len(declared) == (0 if path.stem == FIRST else 6)
 
 
-@pytest.mark.parametrize("path", runnable())
+@each_graph
 def test_a_clip_dropped_on_the_canvas_brings_its_graph_back(frontend, server, rendered, path):
     graph = read_json(path)
     small = tiny(read_json(twin(path)), SIZES[path.stem], stop_at=0.2, job_name="dropped")

@@ -10,12 +10,11 @@ import pytest
 from host_files import SIZE, VOICE_SECONDS
 from host_graphs import CLIP_FRAMES
 from host_schema import frozen
-from host_workflows import FIRST, SIZES, clip_of, find, needs_built_in, runnable, tiny
+from host_workflows import FIRST, SIZES, clip_of, find, tiny
 
 from workflows import graphs, known_nodes, problems, prompt_of, read_json, twin
 
 each_graph = pytest.mark.parametrize("path", graphs(), ids=lambda path: path.stem)
-each_that_runs = pytest.mark.parametrize("path", runnable())
 
 
 @pytest.mark.parametrize("path", graphs()[1:], ids=lambda path: path.stem)
@@ -27,7 +26,6 @@ def test_a_workflow_is_valid_as_shipped(server, path):
     assert prompt[outcome.node]["class_type"] == "CLIPLoader", outcome.message
 
 
-@needs_built_in
 def test_the_first_workflow_runs_as_shipped(server, rendered):
     """Nothing is chosen, nothing was downloaded; the voice alone is a shorter one."""
     (path,) = (path for path in graphs() if path.stem == FIRST)
@@ -38,7 +36,7 @@ def test_the_first_workflow_runs_as_shipped(server, rendered):
     assert not [text for _, text in events.texts if "warning" in text]
 
 
-@each_that_runs
+@each_graph
 def test_a_workflow_can_be_planned_as_shipped(rendered, path):
     """At its own size and with its own numbers; nothing of it needs a model."""
     prompt = read_json(twin(path))
@@ -53,7 +51,7 @@ def test_a_workflow_fits_the_nodes_of_this_server(known, path):
     assert problems(read_json(twin(path)), running) == []
 
 
-@each_that_runs
+@each_graph
 @pytest.mark.parametrize("source", ["graph", "api twin"])
 def test_a_workflow_becomes_a_clip(server, rendered, path, source):
     graph = read_json(path)
@@ -72,7 +70,7 @@ def test_a_workflow_becomes_a_clip(server, rendered, path, source):
         assert json.loads(container.metadata["prompt"]).keys() == tiny(prompt, SIZE).keys()
 
 
-@each_that_runs
+@each_graph
 def test_the_first_run_of_the_note_is_short(server, rendered, path):
     """``stop_at``, as the note advises it; here 0.2 s."""
     prompt = tiny(read_json(twin(path)), SIZES[path.stem], stop_at=0.2, job_name="first_run")

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import host_graphs as graphs
 import pytest
 from host_files import SINGLE, VAE, WAV2VEC
-from host_workflows import needs_built_in
 
 from endless_talk.models.recipes import BUILT_IN
 
@@ -273,10 +272,8 @@ OPEN: dict[str, str] = {}
 
 def entries(names=TABLE):
     """The table for pytest; an open entry that starts to pass fails until it is taken out."""
-    marks = {name: [needs_built_in] if name in SETS else [] for name in names}
-    for name in OPEN.keys() & marks.keys():
-        marks[name].append(pytest.mark.xfail(reason=OPEN[name], strict=True))
-    return [pytest.param(name, marks=marks[name]) for name in names]
+    marks = {name: pytest.mark.xfail(reason=reason, strict=True) for name, reason in OPEN.items()}
+    return [pytest.param(name, marks=marks.get(name, ())) for name in names]
 
 
 def test_the_table_is_long_enough():

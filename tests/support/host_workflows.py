@@ -6,32 +6,14 @@ and there are 2 steps and chunks of 17 frames, so that 1.24 s of voice are three
 
 import copy
 
-import pytest
 from host_files import PAIR_SIZE, SIZE
 from host_graphs import node as one_node
-
-from endless_talk.models.recipes import BUILT_IN_FOLDER
-from workflows import graphs
 
 FIRST = "00 Try it now (no downloads)"
 """The one workflow that runs as it is, with the model that comes with the pack."""
 
 SIZES = {FIRST: SIZE, "01 Talking portrait": SIZE, "02 Two people": PAIR_SIZE}
 SMALL = {"steps": 2, "chunk_frames": 17}
-
-
-needs_built_in = pytest.mark.skipif(
-    not list(BUILT_IN_FOLDER.glob("*.safetensors")),
-    reason="THE BUILT-IN DEMO IS NOT TESTED: its weights are not in assets/demo",
-)
-
-
-def runnable():
-    """The graphs of the pack for pytest, with what they need to run."""
-    return [
-        pytest.param(path, id=path.stem, marks=[needs_built_in] if path.stem == FIRST else [])
-        for path in graphs()
-    ]
 
 
 def find(prompt, kind):
