@@ -17,7 +17,10 @@ from torch import Tensor
 
 from ..audio.track import SAMPLE_RATE_HZ
 from ..frames import FPS
-from .faces import Motion, draw_identity, draw_motion, eye_box, mouth_box, render
+from .faces.boxes import eye_box, mouth_box
+from .faces.identity import draw_identity
+from .faces.motion import Motion, draw_motion
+from .faces.scene import render
 from .loop import Run, barrier, progress
 from .sizes import CHUNK_FRAMES, CONTEXT_FRAMES, SHORT_FRAMES, SIZE
 
@@ -160,7 +163,7 @@ def make_data(run: Run) -> dict[str, Clips]:
 
 def draw_track(run: Run, clips: Clips, track: int) -> None:
     """Draw the voices of one group of tracks, and the clips that are cut from it."""
-    from .speech import draw_utterance
+    from .speech.mix import draw_utterance
 
     shape = clips.shape
     rng = np.random.default_rng([run.seed, shape.faces, shape.frames, track])

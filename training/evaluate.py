@@ -20,10 +20,15 @@ from ..models.networks import Networks
 from ..video.measure import measure_clip
 from ..video.measurement import ClipMeasurement
 from ..video.regions import FaceBoxes
-from .faces import Identity, draw_identity, draw_motion, eye_box, face_box, mouth_box, render
+from .faces.boxes import eye_box, face_box, mouth_box
+from .faces.identity import Identity, draw_identity
+from .faces.motion import draw_motion
+from .faces.scene import render
 from .latents import decode, encode
 from .sizes import CHUNK_FRAMES, CONTEXT_FRAMES, SIZE
-from .speech import Utterance, espeak_utterance, noise_utterance, silence_utterance
+from .speech.noise import noise_utterance, silence_utterance
+from .speech.spoken import espeak_utterance
+from .speech.utterance import Utterance
 from .trial import Setting, Trial, render_trial
 
 UNSEEN = 1_000_000

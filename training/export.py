@@ -44,8 +44,8 @@ def write_inputs(folder: Path) -> None:
     import numpy as np
     from PIL import Image
 
-    from .faces import draw_identity
-    from .speech import demo_voice
+    from .faces.identity import draw_identity
+    from .speech.demo import demo_voice
     from .trial import portrait_of
 
     face = draw_identity(np.random.default_rng(PORTRAIT_SEED))

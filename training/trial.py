@@ -29,7 +29,8 @@ from ..samplers.streaming import Sampling, stream_clip
 from ..standalone import WanConditioner, WanPredictor
 from ..video.color import ColorAnchor
 from .data import at_rest
-from .faces import Identity, render
+from .faces.identity import Identity
+from .faces.scene import render
 from .sizes import CHUNK_FRAMES, CONTEXT_FRAMES, SHIFT, SIZE, STEPS
 
 

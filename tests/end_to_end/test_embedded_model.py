@@ -16,7 +16,7 @@ from endless_talk.audio.decoding import decode_track
 from endless_talk.audio.envelope import voice_envelope
 from endless_talk.models.networks import built_in_weights, load_networks
 from endless_talk.training.evaluate import UNSEEN, boxes_of, length
-from endless_talk.training.faces import draw_identity
+from endless_talk.training.faces.identity import draw_identity
 from endless_talk.training.trial import Setting, render_trial
 from endless_talk.video.measure import measure_clip
 

@@ -7,7 +7,12 @@ import numpy as np
 import torch
 
 from endless_talk.audio.envelope import voice_envelope
-from endless_talk.training import faces, speech
+from endless_talk.training.faces.boxes import eye_box, face_box, mouth_box
+from endless_talk.training.faces.identity import draw_identity
+from endless_talk.training.faces.motion import Motion, draw_motion
+from endless_talk.training.faces.scene import render
+from endless_talk.training.speech.noise import silence_utterance
+from endless_talk.training.speech.synthetic import synthetic_utterance
 from endless_talk.video.regions import FaceBoxes
 
 SIZE = 64
@@ -40,7 +45,7 @@ def blocks_of(pixels, frames=8):
 
 def boxes_of(face, tile=0, size=SIZE):
     """The drawing's boxes, top first, as the package's, left first."""
-    parts = (faces.mouth_box, faces.eye_box, faces.face_box)
+    parts = (mouth_box, eye_box, face_box)
     drawn = [part(face, size, tile) for part in parts]
     return FaceBoxes(*((left, top, right, bottom) for top, left, bottom, right in drawn))
 
@@ -51,22 +56,22 @@ def talking(*seeds, frames=200, quiet=False, size=SIZE):
     people, motions, sounds, boxes = [], [], [], []
     for tile, seed in enumerate(seeds):
         rng = np.random.default_rng(seed)
-        person = faces.draw_identity(rng)
-        said = speech.synthetic_utterance(rng, frames)
+        person = draw_identity(rng)
+        said = synthetic_utterance(rng, frames)
         if quiet:
-            said = speech.silence_utterance(frames)
+            said = silence_utterance(frames)
         people.append(person)
-        motions.append(faces.draw_motion(rng, said.mouth_open, said.mouth_width))
+        motions.append(draw_motion(rng, said.mouth_open, said.mouth_width))
         sounds.append(said.samples)
         boxes.append(boxes_of(person, tile, size))
-    pixels = faces.render(people, motions, size)
+    pixels = render(people, motions, size)
     voices = tuple(voice_envelope(sound) for sound in sounds)
     return Drawn(pixels, tuple(boxes), tuple(motions), voices, tuple(sounds))
 
 
 def resting(seed, size=SIZE):
     """The face of a seed with closed mouth in the middle of its tile, ``[3, H, W]`` in [-1, 1]."""
-    person = faces.draw_identity(np.random.default_rng(seed))
+    person = draw_identity(np.random.default_rng(seed))
     closed = np.zeros(1, np.float32)
-    still = faces.Motion(*[closed] * 9)
-    return blocks_of(faces.render([person], [still], size))[0][:, 0]
+    still = Motion(*[closed] * 9)
+    return blocks_of(render([person], [still], size))[0][:, 0]

@@ -9,7 +9,7 @@ import av
 import numpy as np
 
 from endless_talk.training.evaluate import UNSEEN, length
-from endless_talk.training.speech import espeak_utterance
+from endless_talk.training.speech.spoken import espeak_utterance
 
 OUT = Path(__file__).parents[1] / "end_to_end" / "voice.ogg"
 RATE_HZ = 16_000

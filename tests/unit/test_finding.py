@@ -7,7 +7,7 @@ import torch
 from scipy import ndimage
 
 from endless_talk.errors import InputError
-from endless_talk.training.faces import _head_to_tile
+from endless_talk.training.faces.canvas import head_to_tile
 from endless_talk.video.finding import find_mouths
 
 
@@ -17,10 +17,10 @@ def middle(box):
 
 def true_middle(seed, clip, tile=0):
     """Where the middle of the open mouth is on average, (y, x) in pixels."""
-    from endless_talk.training.faces import draw_identity
+    from endless_talk.training.faces.identity import draw_identity
 
     person, motion = draw_identity(np.random.default_rng(seed)), clip.motions[tile]
-    y, x = _head_to_tile(person, motion, np.zeros((1, 1)), np.full((1, 1), 0.63))
+    y, x = head_to_tile(person, motion, np.zeros((1, 1)), np.full((1, 1), 0.63))
     return np.array([y.mean(), x.mean() + tile]) * drawn.SIZE
 
 

@@ -5,20 +5,11 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from endless_talk.training.faces import (
-    BACKGROUNDS,
-    DRAWING_STYLES,
-    HAIR_CUTS,
-    SHIFT_LIMIT,
-    TILT_LIMIT,
-    Motion,
-    draw_identity,
-    draw_motion,
-    eye_box,
-    face_box,
-    mouth_box,
-    render,
-)
+from endless_talk.training.faces.boxes import eye_box, face_box, mouth_box
+from endless_talk.training.faces.haircuts import HAIR_CUTS
+from endless_talk.training.faces.identity import BACKGROUNDS, DRAWING_STYLES, draw_identity
+from endless_talk.training.faces.motion import SHIFT_LIMIT, TILT_LIMIT, Motion, draw_motion
+from endless_talk.training.faces.scene import render
 
 
 def a_face(seed=0, **changes):

@@ -11,7 +11,7 @@ from endless_talk.training.data import Shape, draw_gates, make_data, to_tensor
 from endless_talk.training.latents import OWN, decode, encode, encode_clips
 from endless_talk.training.loop import Run
 from endless_talk.training.networks import new_encoder, new_transformer, new_vae
-from endless_talk.training.speech import synthetic_utterance
+from endless_talk.training.speech.synthetic import synthetic_utterance
 from endless_talk.training.transformer import hold_heads, loss_of, routing_of, worn_context
 from endless_talk.training.vae import standardize_latents
 
@@ -23,7 +23,7 @@ def small_set(tmp_path_factory):
     """A set of eight clips with synthetic voices, encoded."""
     patch = pytest.MonkeyPatch()
     patch.setattr(data, "SHAPES", SHAPES)
-    patch.setattr("endless_talk.training.speech.draw_utterance", synthetic_utterance)
+    patch.setattr("endless_talk.training.speech.mix.draw_utterance", synthetic_utterance)
     run = Run(tmp_path_factory.mktemp("training"), seed=1, rank=0, workers=1)
     torch.manual_seed(0)
     clips = make_data(run)

@@ -6,31 +6,27 @@ import av
 import numpy as np
 import pytest
 
+from endless_talk.audio.envelope import FRAME_SAMPLES, voice_envelope
 from endless_talk.errors import InputError
-from endless_talk.training import speech
-from endless_talk.training.speech import (
-    FRAME_SAMPLES,
-    Phoneme,
-    Voice,
-    demo_voice,
-    draw_utterance,
-    espeak_utterance,
-    mouth_curves,
-    noise_utterance,
-    say,
-    silence_utterance,
-    synthetic_utterance,
-    voice_envelope,
-)
+from endless_talk.training.speech import espeak
+from endless_talk.training.speech.demo import DEMO_VOICE, demo_voice
+from endless_talk.training.speech.espeak import Voice, say
+from endless_talk.training.speech.mix import draw_utterance
+from endless_talk.training.speech.mouth import mouth_curves
+from endless_talk.training.speech.noise import noise_utterance, silence_utterance, under_noise
+from endless_talk.training.speech.spoken import VARIANTS, VOICES, espeak_utterance
+from endless_talk.training.speech.synthetic import synthetic_utterance
+from endless_talk.training.speech.texts import TEXTS
+from endless_talk.training.speech.utterance import Phoneme
 
 try:
-    ctypes.CDLL(speech.LIBRARY)
+    ctypes.CDLL(espeak.LIBRARY)
     MISSING = False
 except OSError:
     MISSING = True
 
 needs_espeak = pytest.mark.skipif(
-    MISSING, reason=f"{speech.LIBRARY} is not installed; `{speech.INSTALL}`"
+    MISSING, reason=f"{espeak.LIBRARY} is not installed; `{espeak.INSTALL}`"
 )
 
 MAKERS = {
@@ -166,32 +162,32 @@ def test_a_tenth_of_the_mix_is_noise_and_most_of_it_speech():
 @needs_espeak
 def test_noise_under_speech_leaves_the_mouth_to_the_speech():
     clean = espeak_utterance(rng(2), 60)
-    noisy = speech.under_noise(rng(0), clean)
+    noisy = under_noise(rng(0), clean)
     assert not np.array_equal(noisy.samples, clean.samples)
     np.testing.assert_array_equal(noisy.mouth_open, clean.mouth_open)
 
 
 def test_evaluation_shares_no_voice_throat_or_text_with_training():
     def voices(split):
-        return {name for names in speech.VOICES[split].values() for name in names}
+        return {name for names in VOICES[split].values() for name in names}
 
     def texts(split):
-        return {text for texts in speech.TEXTS[split].values() for text in texts}
+        return {text for texts in TEXTS[split].values() for text in texts}
 
     assert not voices("train") & voices("eval")
-    assert not set(speech.VARIANTS["train"]) & set(speech.VARIANTS["eval"])
+    assert not set(VARIANTS["train"]) & set(VARIANTS["eval"])
     assert not texts("train") & texts("eval")
-    assert len(speech.TEXTS["train"]["en"]) >= 60
-    assert len(speech.TEXTS["eval"]["en"]) >= 25
+    assert len(TEXTS["train"]["en"]) >= 60
+    assert len(TEXTS["eval"]["en"]) >= 25
     for split in ("train", "eval"):
-        assert speech.TEXTS[split].keys() >= speech.VOICES[split].keys()
+        assert TEXTS[split].keys() >= VOICES[split].keys()
 
 
 @needs_espeak
 @pytest.mark.parametrize("split", ["train", "eval"])
 def test_every_voice_speaks(split):
-    for name in (name for names in speech.VOICES[split].values() for name in names):
-        for variant in speech.VARIANTS[split][:1]:
+    for name in (name for names in VOICES[split].values() for name in names):
+        for variant in VARIANTS[split][:1]:
             samples, phonemes = say(["Mama."], [0.0], Voice(f"{name}+{variant}"))
             assert np.abs(samples).max() > 0.05
             assert "m" in {phoneme.name for phoneme in phonemes}
@@ -204,8 +200,8 @@ def test_an_unknown_voice_is_named():
 
 
 def test_a_missing_library_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(speech, "LIBRARY", "libespeak-nowhere.so.9")
-    speech.load_library.cache_clear()
+    monkeypatch.setattr(espeak, "LIBRARY", "libespeak-nowhere.so.9")
+    espeak.load_library.cache_clear()
     with pytest.raises(InputError, match="apt-get install espeak-ng-data libespeak-ng1"):
         say(["Hello."], [0.0], Voice("en-us"))
 
@@ -220,6 +216,6 @@ def test_the_demo_voice_is_a_short_flac_of_an_evaluation_voice(tmp_path):
         assert (stream.rate, stream.channels, stream.codec.name) == (16_000, 1, "flac")
         samples = np.concatenate([each.to_ndarray()[0] for each in container.decode(audio=0)])
     assert samples.size == 21.6 * 16_000
-    name, variant = speech.DEMO_VOICE.name.split("+")
-    assert name in speech.VOICES["eval"]["en"]
-    assert variant in speech.VARIANTS["eval"]
+    name, variant = DEMO_VOICE.name.split("+")
+    assert name in VOICES["eval"]["en"]
+    assert variant in VARIANTS["eval"]
