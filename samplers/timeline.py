@@ -14,7 +14,7 @@ from math import ceil, floor
 from typing import Any
 
 from ..errors import InputError
-from ..frames import FPS
+from ..frames import FPS, latent_frames
 from .plan import Chunk
 from .timeline_lines import KEEP_REST, KINDS, Moment, TimelineLine, parse_lines
 
@@ -152,7 +152,7 @@ class Timeline:
         """Spans by kind of change, no chunk claimed twice; and the chunks that are made again."""
         spans = self._spans(plan)
         takes = [span for span in spans if span.line.keep_rest]
-        problems = shared_chunks(takes, KEEP_REST, plan)
+        problems = [*shared_chunks(takes, KEEP_REST, plan), *without_room(takes, plan)]
         layers: dict[str, list[Span]] = {}
         for kind in KINDS:
             found = [span for span in spans if kind in span.line.values and span not in takes]
@@ -300,6 +300,28 @@ def shared_chunks(spans: Sequence[Span], what: str, plan: Sequence[Chunk]) -> li
                 )
             )
         firsts.setdefault(span.first, span.line)
+    return problems
+
+
+def without_room(takes: Sequence[Span], plan: Sequence[Chunk]) -> list[str]:
+    """Problems with chunks that their beginning and their ending fill, so that nothing is new.
+
+    The beginning is the context, or the reference frame; the ending the groups of four in what the
+    next chunk starts from.
+    """
+    problems = []
+    for take in takes:
+        chunk, following = plan[take.first], plan[take.first + 1 : take.first + 2]
+        held = max(1, latent_frames(chunk.context_frames))
+        pinned = max([0, *(latent_frames(after.context_frames) - 1 for after in following)])
+        if held + pinned >= latent_frames(chunk.frames):
+            problems.append(
+                take.line.problem(
+                    f"nothing of {chunk.label} can change: it is {chunk.frames} frames long, and "
+                    "the context frames at both ends are kept. Raise chunk_frames or lower "
+                    "context_frames."
+                )
+            )
     return problems
 
 

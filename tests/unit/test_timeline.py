@@ -112,6 +112,15 @@ def test_neighbours_may_both_be_taken_again():
     assert list(different("#14 seed 7, keep rest\n#15 seed 7, keep rest")) == [14, 15]
 
 
+def test_a_retake_needs_latents_between_its_beginning_and_its_ending():
+    text = "#1 seed 7, keep rest"
+    assert different(text, plan_chunks(100, 21, 9))[1].keep_rest
+    with pytest.raises(InputError, match=r"nothing of #1 can change: it is 17 frames .*Raise"):
+        different(text, plan_chunks(100, 17, 9))
+    assert different("#0 seed 7, keep rest", plan_chunks(100, 17, 9)), "only a frame is held here"
+    assert different(text, plan_chunks(20, 17, 9)), "no chunk behind it has to be met"
+
+
 def test_chunks_of_shots_are_found_by_time_too():
     plan = plan_shots(500, [100, 130])
     starts = [chunk.first_new_frame for chunk in plan]
