@@ -349,8 +349,8 @@ def takes_before(job: RenderJob, journal: JobSink) -> dict[int, Mapping[str, Ten
     Raises:
         InputError: The clip was never rendered as it was before.
     """
-    takes = {}
-    for index in set(job.before) & set(journal.missing):
+    takes, last = {}, len(job.plan.keys) - 1
+    for index in set(job.before) & set(journal.missing) - {last}:  # nothing follows the last
         state = journal.state_of(job.before[index])
         if state is None:
             raise InputError(
