@@ -107,8 +107,8 @@ def stream_clip(
             return False
         frame = reference.frame(chunk.start_frame)
         conditions = conditioner.conditions(chunk, frame)
-        held = held_latents(chunk, frame, state, codec)
         begin = sampling(chunk)
+        held = with_pinned(held_latents(chunk, frame, state, codec), begin.pinned)
         report = None if callback is None else step_reporter(callback, chunk)
         latents = denoiser.denoise(
             begin.noise,
@@ -136,6 +136,19 @@ def held_latents(
     if CONTEXT_LATENTS in state:
         return state[CONTEXT_LATENTS]
     return codec.encode(state[CONTEXT])
+
+
+def with_pinned(held: Tensor, pinned: tuple[Tensor, Tensor] | None) -> Tensor:
+    """The context with what is pinned in it, so that nothing kept drifts from chunk to chunk.
+
+    Args:
+        held: ``[C, Th, H, W]``.
+        pinned: Latents ``[C, T, H, W]`` and mask ``[1, T, H, W]``, or None.
+    """
+    if pinned is None:
+        return held
+    kept, mask = (part[:, : held.shape[1]].to(held) for part in pinned)
+    return held.lerp(kept, mask)
 
 
 def handed_on(context: Tensor | None, latents: Tensor, hand_on: HandOn) -> dict[str, Tensor]:
