@@ -25,9 +25,9 @@ from ..samplers.guidance import TalkGuidance
 from ..samplers.noise import chunk_noise
 from ..samplers.plan import Chunk, plan_chunks
 from ..samplers.schedule import flow_sigmas
-from ..samplers.streaming import Sampling, stream_clip
+from ..samplers.streaming import HandOn, Sampling, stream_clip
 from ..standalone import WanConditioner, WanPredictor
-from ..video.color import ColorAnchor
+from ..video.robust_color import color_anchor
 from .data import at_rest
 from .faces.identity import Identity
 from .faces.scene import render
@@ -44,7 +44,9 @@ class Setting:
     audio_scale: float = 1.0
     strength: float = 1.0
     context_frames: int = CONTEXT_FRAMES
+    color_anchor: str = "reference"
     color_strength: float = 1.0
+    hand_on: HandOn = HandOn.FRAMES
     continues: bool = True
     """False starts every chunk from the portrait: the control without context."""
 
@@ -152,7 +154,7 @@ def render_trial(
     side, wide = SIZE // SPATIAL_STRIDE, len(faces) * SIZE // SPATIAL_STRIDE
     shape = (networks.vae.config.latent_channels, latent_frames(CHUNK_FRAMES), side, wide)
     sigmas = flow_sigmas(setting.steps, setting.shift)
-    anchor = ColorAnchor(picture, setting.color_strength)
+    anchor = color_anchor(setting.color_anchor, picture, setting.color_strength)
     stream_clip(
         plan,
         reference=StillPicture(picture),
@@ -167,7 +169,8 @@ def render_trial(
         codec=networks.vae,
         sink=sink,
         sampling=lambda chunk: Sampling(chunk_noise(setting.seed, chunk.index, shape), sigmas),
-        color=lambda _: anchor,
+        color=None if anchor is None else lambda _: anchor,
+        hand_on=setting.hand_on,
     )
     return Trial(portrait, torch.cat(sink.blocks, dim=1).permute(1, 2, 3, 0).numpy(), plan)
 
