@@ -8,7 +8,7 @@ from endless_talk.errors import InputError
 from endless_talk.samplers.plan import plan_chunks
 from endless_talk.samplers.schedule import flow_sigmas
 from endless_talk.samplers.source import sampling_from_source
-from endless_talk.samplers.streaming import Sampling
+from endless_talk.samplers.streaming import Sampling, with_pinned
 
 PLAN = plan_chunks(30, 17, 9)
 SIGMAS = flow_sigmas(6, 7.0)
@@ -75,3 +75,12 @@ def test_both_encode_the_source_once():
 def test_a_strength_of_one_leaves_nothing_to_sample():
     with pytest.raises(InputError, match="start is 0"):
         sampling_from_source(plain, NumberedSource(), EveryFourth(), strength=1.0)(PLAN[0])
+
+
+def test_a_context_keeps_what_is_pinned_in_it():
+    held, kept = torch.zeros(16, 3, 2, 3), torch.ones(16, 5, 2, 3)
+    mask = torch.zeros(1, 5, 2, 3)
+    mask[..., 1:] = 1
+    merged = with_pinned(held, (kept, mask))
+    assert merged[..., 0].eq(0).all() and merged[..., 1:].eq(1).all() and merged.shape == held.shape
+    assert with_pinned(held, None) is held and held.eq(0).all()
