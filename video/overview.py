@@ -133,7 +133,8 @@ def contact_sheet(
         left, top = index % columns * width, index // columns * (height + below)
         small = picture if picture.shape[1] == width else small_picture(picture, width)
         sheet.paste(Image.fromarray(small), (left, top))
-        draw.multiline_text((left + MARGIN, top + height + 3), caption, fill=INK, spacing=2)
+        text = "\n".join(fitting(line, width - 2 * MARGIN) for line in caption.splitlines())
+        draw.multiline_text((left + MARGIN, top + height + 3), text, fill=INK, spacing=2)
         if figures is not None and (of_chunk := figures[index]) is not None:
             draw_bars(draw, of_chunk, left, top + height + below - BARS_HEIGHT + 2, width)
             if of_chunk.frozen:
@@ -159,6 +160,16 @@ def cells(count: int, size: tuple[int, ...], below: int) -> tuple[int, int, int]
         if math.ceil(count / columns) * (height + below) <= LARGEST_HEIGHT:
             break
     return columns, width, height
+
+
+def fitting(text: str, width: int) -> str:
+    """As much of a text as fits a width in pixels; a seed may have nineteen digits."""
+    from PIL import ImageFont
+
+    font, kept = ImageFont.load_default(), text
+    while kept and font.getlength(kept) > width:
+        kept = kept.rstrip("…")[:-1] + "…" if len(kept) > 2 else ""
+    return kept
 
 
 def draw_bars(draw: ImageDraw, figures: ChunkFigures, left: int, top: int, width: int) -> None:

@@ -21,6 +21,7 @@ from endless_talk.video.overview import (
     POOR,
     cells,
     contact_sheet,
+    fitting,
     shown_chunks,
     thumbnail,
 )
@@ -152,3 +153,12 @@ def test_smaller_thumbnails_show_the_same_picture():
         row, column = divmod(index, columns)
         top = row * (height + CAPTION_HEIGHT + BARS_HEIGHT)
         assert (sheet[top + 20, column * width + 40] == shades[index]).all()
+
+
+def test_a_long_caption_stays_in_its_cell():
+    pictures = [np.zeros((40, 80, 3), np.uint8)] * 2
+    seed = f"seed {2**63 - 1}"
+    sheet = contact_sheet(pictures, [f"#0\n{seed}", "#1"])[0, 40 + CAPTION_HEIGHT :]
+    assert sheet[:, :80].max() > 0.5 and sheet[:, 80:].max() < 0.5
+    assert fitting(seed, 72).startswith("seed 92") and fitting("seed 42", 72) == "seed 42"
+    assert fitting("#0", 1) == ""
