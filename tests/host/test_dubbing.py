@@ -178,3 +178,15 @@ def test_source_strength_takes_fewer_steps_and_changes_the_clip(server, source, 
         )
     assert bars[1][1] < bars[0][1]
     assert np.abs(bars[1][0] - bars[0][0]).max() > 2
+
+
+def test_a_picture_under_a_slow_camera_is_a_reference_too(server, rendered):
+    """A pan begins closer than the still picture, and its views have image tokens of their own."""
+    graph = graphs.one_speaker(job_name="pan")
+    graph = graphs.with_inputs(graph, "reference", motion="slow pan")
+    clip = clip_of(server, rendered(graphs.saving(graph, ["reference", 1], "pan")))
+    assert len(clip) == graphs.CLIP_FRAMES
+    still = graphs.with_inputs(graph, "reference", motion="still")
+    still = {name: still[name] for name in ("picture", "clip_vision", "reference")}
+    rendered(graphs.saving(still, ["reference", 1], "still"))
+    assert np.abs(fitted(server, "pan") - fitted(server, "still")).max() > 2
