@@ -134,7 +134,7 @@ def plan_talk(image: Path, audio: Path, settings: TalkSettings) -> TalkJob:
         voice=voice,
         sound=Sound(path=audio),
         size=size,
-        plan=plan_chunks(total, settings.chunk_frames, settings.context_frames),
+        plan=plan_chunks(total, settings.chunk_frames, settings.context_frames, shorten_last=True),
         sigmas=flow_sigmas(settings.steps, settings.shift or default_shift(size)),
         settings=settings,
     )
@@ -227,7 +227,6 @@ def stream_talk(
         texts={"positive": torch.zeros(0, networks.base.config.text_dim, device=device)},
         voices=[voice_features(job.voice, networks)],
     )
-    shape = latent_shape(job, networks)
     return stream_clip(
         job.plan,
         reference=job.reference.to(device),
@@ -236,7 +235,8 @@ def stream_talk(
         codec=networks.vae,
         sink=sink,
         sampling=lambda chunk: Sampling(
-            chunk_noise(settings.seed, chunk.index, shape).to(device), job.sigmas
+            chunk_noise(settings.seed, chunk.index, latent_shape(job, networks, chunk)).to(device),
+            job.sigmas,
         ),
         color=lambda _: job.color,
         callback=callback,
@@ -260,9 +260,9 @@ def voice_features(voice: Track, networks: Networks) -> FeatureTrack:
     return FeatureTrack(networks.wav2vec, samples)
 
 
-def latent_shape(job: TalkJob, networks: Networks) -> tuple[int, int, int, int]:
+def latent_shape(job: TalkJob, networks: Networks, chunk: Chunk) -> tuple[int, int, int, int]:
     """``(C, T, H, W)`` of a chunk's latents."""
     height, width = job.size
-    latents = latent_frames(job.settings.chunk_frames)
+    latents = latent_frames(chunk.frames)
     channels = networks.vae.config.latent_channels
     return channels, latents, height // SPATIAL_STRIDE, width // SPATIAL_STRIDE

@@ -49,7 +49,10 @@ LOWEST_START = 0.95
 
 @dataclass(frozen=True)
 class StreamSettings:
-    """The sampler node's own widgets, and what they are where an API prompt leaves them out."""
+    """The sampler node's own widgets, and what they are where an API prompt leaves them out.
+
+    The last is no widget: a compiled model wants chunks of one length.
+    """
 
     seed: int = 42
     steps: int = 6
@@ -64,6 +67,7 @@ class StreamSettings:
     time_budget: float = 0.0
     keep: str = Keep.CHUNKS.value
     hand_on: str = HandOn.FRAMES.value
+    shorten_last: bool = True
 
 
 @dataclass(frozen=True)
@@ -223,7 +227,13 @@ def plan_frames(
     if stop_at:
         total = min(total, clip_frames(stop_at))
     cuts = reference.cuts(total)
-    return plan_shots(total, cuts, settings.chunk_frames, settings.context_frames)
+    return plan_shots(
+        total,
+        cuts,
+        settings.chunk_frames,
+        settings.context_frames,
+        shorten_last=settings.shorten_last,
+    )
 
 
 def changes_of(timeline: ClipTimeline | None, plan: list[Chunk]) -> list[ChunkChange]:

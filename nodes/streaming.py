@@ -36,7 +36,7 @@ from .render import (
 )
 from .results import delivered, generation, inputs_key
 from .sampler_inputs import advanced_widgets, content_inputs, model_inputs, sampling_widgets
-from .upstream import constant_ahead
+from .upstream import constant_ahead, nodes_ahead
 
 FOLDER = "endless_talk"
 """Below the output folder."""
@@ -50,7 +50,8 @@ LOADERS = (
 LAZY = ("model", "vae", *PROMPTS)
 """Evaluated only when everything else has been found to be in order."""
 
-WIDGETS = tuple(field.name for field in fields(StreamSettings) if field.name != "lossless")
+NO_WIDGETS = ("lossless", "shorten_last")
+WIDGETS = tuple(field.name for field in fields(StreamSettings) if field.name not in NO_WIDGETS)
 
 RENDER, COLLECT = "render", "collect finished part"
 """Actions."""
@@ -183,6 +184,7 @@ def plan_from(inputs: Mapping[str, Any], hidden: Any) -> ClipPlan:
     settings = StreamSettings(
         **{name: inputs[name] for name in WIDGETS if name in inputs},
         lossless=inputs.get("quality") == "lossless",
+        shorten_last=not compiled(hidden),
     )
     return plan_clip(
         settings,
@@ -197,6 +199,12 @@ def plan_from(inputs: Mapping[str, Any], hidden: Any) -> ClipPlan:
         weights=weights_of(inputs, hidden),
         checks=[lambda: soundtrack_of(inputs.get("soundtrack"))],
     )
+
+
+def compiled(hidden: Any) -> bool:
+    """Whether a node ahead compiles the model, which another length of chunk would compile anew."""
+    nodes = nodes_ahead(hidden.prompt or {}, hidden.unique_id, "model")
+    return any("compile" in node["class_type"].lower() for node in nodes)
 
 
 def weights_of(inputs: Mapping[str, Any], hidden: Any) -> Weights:

@@ -8,7 +8,10 @@ from PIL import Image
 
 from endless_talk.errors import InputError
 from endless_talk.reference.cuts import SHORTEST_SHOT, STAMP_SIZE, find_cuts, parse_cuts
-from endless_talk.training import faces, speech
+from endless_talk.training.faces.identity import draw_identity
+from endless_talk.training.faces.motion import draw_motion
+from endless_talk.training.faces.scene import render
+from endless_talk.training.speech.synthetic import synthetic_utterance
 
 SIDE = (54, 96)
 
@@ -121,10 +124,10 @@ def test_talking_faces_are_cut_only_where_the_face_changes(seed):
     clips = []
     for who in (seed, seed + 60):
         rng = np.random.default_rng(who)
-        person = faces.draw_identity(rng)
-        said = speech.synthetic_utterance(rng, 60)
-        motion = faces.draw_motion(rng, said.mouth_open, said.mouth_width)
-        clips += [frame.astype(np.float32) for frame in faces.render([person], [motion], 64)]
+        person = draw_identity(rng)
+        said = synthetic_utterance(rng, 60)
+        motion = draw_motion(rng, said.mouth_open, said.mouth_width)
+        clips += [frame.astype(np.float32) for frame in render([person], [motion], 64)]
     assert find_cuts(stamps(clips)) == [60]
 
 
