@@ -89,10 +89,9 @@ def frame_sheet(clip: Path, plan: Sequence[Chunk]) -> Tensor:
     wanted = {}
     for index in shown:
         chunk = plan[index]
-        first = chunk.start_frame + chunk.context_frames
-        spaced = np.linspace(first, first + chunk.kept_frames - 1, SHEET_COLUMNS)
+        spaced = np.linspace(chunk.first_new_frame, chunk.stop_new_frame - 1, SHEET_COLUMNS)
         for frame in sorted(set(spaced.astype(int).tolist())):
-            wanted[frame] = f"#{index + 1}  {frame / FPS:.2f} s"
+            wanted[frame] = f"{chunk.label}  {frame / FPS:.2f} s"
     pictures, at = [], 0
     for block in VideoFrames(clip):
         count = block.shape[1]
