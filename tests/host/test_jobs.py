@@ -115,7 +115,7 @@ def test_another_strength_of_a_lora_is_another_clip(server, rendered):
 def test_the_finished_part_can_be_collected_without_a_model(server, play, rendered, whole):
     graph = graphs.one_speaker(job_name="collect", time_budget=0.001)
     missing = play(graphs.with_inputs(graph, "sampler", action="collect finished part"))
-    assert missing.status == "error" and "no finished chunk" in missing.message
+    assert missing.status == "failed" and "no finished chunk" in missing.message
     rendered(graph)
     with server.listen() as events:
         part = rendered(graphs.with_inputs(graph, "sampler", action="collect finished part"))
@@ -130,7 +130,7 @@ def test_a_cancelled_job_keeps_its_chunks(server, rendered, whole):
     while time.monotonic() < deadline and not segments(server, "cancel"):
         time.sleep(0.02)
     server.interrupt()
-    assert server.result(prompt).status == "error"
+    assert server.result(prompt).status == "interrupted"
     kept = segments(server, "cancel")
     if len(kept) < CHUNKS:
         said = status(server, "cancel")
@@ -150,5 +150,5 @@ def test_a_job_of_a_newer_version_is_refused_and_left_alone(server, play, render
     newer["schema"] += 1
     plan.write_text(json.dumps(newer))
     outcome = play(graphs.with_inputs(graph, "sampler", seed=1))
-    assert outcome.status == "error" and "newer" in outcome.message
+    assert outcome.status == "failed" and "newer" in outcome.message
     assert json.loads(plan.read_text()) == newer, "nothing was overwritten"

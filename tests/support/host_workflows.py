@@ -46,6 +46,7 @@ def tiny(prompt, size, **sampler):
 
 def clip_of(server, outcome):
     """The finished clip of a workflow's one sampler."""
-    (clip,) = (file for name in outcome.outputs for file in outcome.files(name))
+    files = (file for name in outcome.outputs for file in outcome.files(name))
+    (clip,) = (file for file in files if file["type"] == "output")
     assert clip["filename"].endswith(".mp4")
     return server.path(clip)
