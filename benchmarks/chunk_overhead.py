@@ -1,15 +1,15 @@
-"""What a chunk costs outside the networks: colour, stitching, conversion and encoding.
+"""What a chunk costs outside the networks: colour, figures, stitching, conversion and encoding.
 
 Run: ``OMP_NUM_THREADS=1 python benchmarks/chunk_overhead.py``. Networks are stand-ins that hand out
-ready frames of 832 x 480; prints seconds per chunk of 81 frames, with and without the colour match,
-and the share of each part.
+ready frames of 832 x 480; prints seconds per chunk of 81 frames for each way of keeping colours,
+with and without the figures of the report.
 """
 
 import importlib.util
 import sys
 import tempfile
 import time
-from functools import partial
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -68,14 +68,16 @@ def main() -> None:
     load_package()
     from endless_talk.samplers.plan import plan_chunks
     from endless_talk.samplers.streaming import Sampling, stream_clip
-    from endless_talk.video.color import ColorAnchor
+    from endless_talk.video.chunk_figures import MeasuredSink
+    from endless_talk.video.robust_color import color_anchor
     from endless_talk.video.sink import VideoSink
 
     torch.set_num_threads(1)
     plan = plan_chunks(81 + 72 * (CHUNKS - 1))
     parts = StandIn()
     print(f"torch {torch.__version__}, {CHUNKS} chunks of 81 frames, {SIZE[1]}x{SIZE[0]}")
-    for name, strength in (("no colour match", 0.0), ("colour match", 1.0)):
+    for name, measured in product(("none", "reference", "robust"), (False, True)):
+        anchor = color_anchor(name, parts.picture)
         with tempfile.TemporaryDirectory() as folder:
             start = time.process_time()
             with VideoSink(Path(folder) / "clip.mp4", SIZE) as sink:
@@ -85,13 +87,14 @@ def main() -> None:
                     conditioner=parts,
                     denoiser=parts,
                     codec=parts,
-                    sink=sink,
+                    sink=MeasuredSink(sink, parts) if measured else sink,
                     sampling=lambda _: Sampling(torch.zeros(1), torch.tensor([1.0, 0.0])),
-                    color=partial(ColorAnchor, strength=strength),
+                    color=None if anchor is None else lambda _, anchor=anchor: anchor,
                 )
                 sink.finish(None)
             seconds = (time.process_time() - start) / CHUNKS
-        print(f"{name:<16} {seconds:.2f} CPU seconds per chunk")
+        what = f"colour anchor {name}, {'figures' if measured else 'no figures'}"
+        print(f"{what:<36} {seconds:.2f} CPU seconds per chunk")
 
 
 if __name__ == "__main__":

@@ -134,7 +134,8 @@ def test_no_frame_is_changed_by_more_than_the_bounds(spread):
     """Between any frames and reference: how far two colours move apart, and the mean moves."""
     for seed in range(8):
         reference = smooth(seed, spread)
-        frame = (smooth(100 + seed, 0.3 * spread) + smooth(seed, spread)).clamp(-1, 1)
+        faded = (0.6 + 0.05 * seed) * smooth(seed, spread)
+        frame = faded + smooth(100 + seed, 0.05 * spread)
         frame = frame + 0.1 * torch.randn(3, 1, 1, generator=torch.Generator().manual_seed(seed))
         frame = frame.clamp(-1, 1)
         matched = RobustAnchor(reference).apply(frame[:, None])[:, 0]
