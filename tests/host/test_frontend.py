@@ -86,7 +86,7 @@ def test_missing_files_can_be_downloaded(frontend, path):
 @each_graph
 def test_a_clip_dropped_on_the_canvas_brings_its_graph_back(frontend, server, rendered, path):
     graph = read_json(path)
-    small = tiny(read_json(twin(path)), SIZES[path.stem], stop_at=0.2, job_name="dropped")
+    small = tiny(read_json(twin(path)), SIZES[path.stem], stop_at=0.2, job_name=path.stem[:2])
     outcome = rendered(small, extra={"extra_pnginfo": {"workflow": graph}})
     other = next(file for file in graphs() if file != path)
     frontend.load(read_json(other))
