@@ -295,7 +295,7 @@ class HostDenoiser:
             noise[None],
             raw,
             self.sampler,
-            sigmas,
+            sigmas.clone(),  # the host's UniPC writes to them
             denoise_mask=free,
             callback=step_done,
             disable_pbar=True,
