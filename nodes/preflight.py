@@ -39,6 +39,9 @@ ADAPTIVE_SAMPLERS = ("dpm_adaptive_function", "sample_dpm_adaptive")
 BYTES_PER_PIXEL = 0.25
 """What a second pass over grainy frames needs at most at crf 12, and a little more."""
 
+CONTEXT_BYTES = 12
+"""Per pixel of a frame that is handed on: three float32."""
+
 SPARE_BYTES = 200_000_000
 
 PROMPTS = ("positive", "negative")
@@ -190,8 +193,6 @@ def plan_clip(
     for check in (*trained, *checks):
         attempt(check)
     attempt(lambda: check_prompts(branches, connected, recipe))
-    if plan is not None:
-        attempt(lambda: check_disk(plan, reference.size, folder))
     changes = notes = None
     if plan is not None:
         changes = attempt(lambda: changes_of(timeline, whole)[: len(plan)])
@@ -372,16 +373,25 @@ def check_prompts(branches: list[str], connected: set[str], recipe: Recipe | Non
         )
 
 
-def check_disk(plan: list[Chunk], size: tuple[int, int], folder: Path) -> None:
-    """Refuse a clip that will not fit."""
+def check_disk(
+    plan: list[Chunk], missing: Sequence[int], size: tuple[int, int], folder: Path
+) -> None:
+    """Refuse what will not fit: the clip, and of every missing chunk its pictures and its context.
+
+    The context goes to the disk as float32, so that a job resumes exactly.
+    """
+    pixels = size[0] * size[1]
     frames = sum(chunk.kept_frames for chunk in plan)
-    needed = int(frames * size[0] * size[1] * BYTES_PER_PIXEL) + SPARE_BYTES
+    frames += sum(plan[index].kept_frames for index in missing)
+    handed_on = sum(plan[index].context_frames for index in missing)
+    needed = int(pixels * (frames * BYTES_PER_PIXEL + handed_on * CONTEXT_BYTES)) + SPARE_BYTES
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(existing).free
     if free < needed:
         raise InputError(
-            f"the clip may need {needed / 1e9:.1f} GB and {existing} has {free / 1e9:.1f} GB free: "
-            "make room, or render a part with stop_at."
+            f"the clip and its chunks may need {needed / 1e9:.1f} GB and {existing} has "
+            f"{free / 1e9:.1f} GB free: make room (endless-talk jobs prune), or render a part with "
+            "stop_at."
         )
 
 

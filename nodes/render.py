@@ -1,37 +1,28 @@
-"""One clip in ComfyUI: sockets in, mp4 out, with progress, previews and cancel on the way.
+"""One clip in ComfyUI: sockets in, mp4 out.
 
 Puts the bridge, the streaming loop and the sink together, as ``talk`` does for the command line.
 """
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import comfy.model_management
-import comfy.utils
-import latent_preview
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from ..audio.speech import Speech, mix_sound
 from ..audio.windows import audio_windows
-from ..bridge import HostCodec, HostConditioner, HostDenoiser, empty_prompt, unheard_hooks
+from ..bridge import HostCodec, HostConditioner, HostDenoiser, empty_prompt
 from ..errors import InputError
 from ..frames import FPS, SPATIAL_STRIDE, latent_frames
-from ..model_loaders.adapter import adapter_file, attached_adapter
-from ..model_loaders.base import model_recipe
 from ..reference.pictures import fit_picture
-from ..samplers.guidance import Guidance
 from ..samplers.noise import chunk_noise
 from ..samplers.plan import Chunk
-from ..samplers.protocols import ColorMatch, Conditioner, FrameSink, Reference
+from ..samplers.protocols import ColorMatch, Conditioner, Reference
 from ..samplers.retake import retake_sampling
 from ..samplers.source import sampling_from_source
 from ..samplers.streaming import HandOn, Sampling, stream_clip
@@ -39,181 +30,15 @@ from ..video.chunk_figures import MeasuredSink
 from ..video.chunk_report import figures_text
 from ..video.job_budget import TimeBudget
 from ..video.journal import JobSink, Keep
-from ..video.overview import contact_sheet, shown_chunks, thumbnail
+from ..video.overview import contact_sheet, shown_chunks
 from ..video.robust_color import color_anchor
 from ..video.sound import Sound
 from ..video.stills import stills
 from .jobs import RenderJob
+from .models import ClipSources
 from .preflight import ClipPlan
-from .sockets import show_under_node
+from .progress import Progress, WatchedSink, clock
 from .timed import TimedConditioner, TimedReference
-
-PREVIEW_SIZE = 512
-
-
-class Progress:
-    """Progress over the whole clip: a bar, a line under the node, and pictures.
-
-    Args:
-        clip: The plan.
-        journal: Knows what is missing, and shows a sign of life.
-        node_id: The node to show it on.
-        model: Its latent format decides what a preview looks like.
-    """
-
-    def __init__(self, clip: ClipPlan, journal: JobSink, node_id: str | None, model: Any):
-        self.clip, self.journal, self.node_id = clip, journal, node_id
-        self.steps, self.missing = clip.steps, journal.missing
-        self.bar = comfy.utils.ProgressBar(len(clip.plan) * self.steps, node_id=node_id)
-        self.previewer = latent_preview.get_previewer(model.load_device, model.model.latent_format)
-        self.started = time.monotonic()
-
-    def __call__(self, chunk: Chunk, step: int, steps: int, denoised: Tensor) -> None:
-        """A step is done; shows the middle of the chunk as it looks now."""
-        self.journal.beat()
-        done = chunk.index * steps + step
-        preview = None
-        if self.previewer is not None:
-            middle = denoised.shape[1] // 2
-            frame = denoised[None, :, middle : middle + 1]
-            preview = self.previewer.decode_latent_to_preview_image("JPEG", frame)
-        self.bar.update_absolute(done, preview=preview)
-        show_under_node(self.node_id, self.describe(chunk, step), level=logging.DEBUG)
-
-    def describe(self, chunk: Chunk, step: int) -> str:
-        """``#3, 4 of 63 · step 3/6 · 0:09 of 3:00 · 1 h 35 left``.
-
-        What is left goes by the chunks that are made in this run.
-        """
-        done = self.missing.index(chunk.index) * self.steps + step
-        total = len(self.missing) * self.steps
-        left = (time.monotonic() - self.started) / done * (total - done)
-        return (
-            f"{chunk.label}, {chunk.index + 1} of {len(self.clip.plan)} · "
-            f"step {step}/{self.steps} · {clock(chunk.first_new_frame / FPS)} of "
-            f"{clock(self.clip.frames / FPS)} · {duration(left)} left"
-        )
-
-    def show_frame(self, frame: np.ndarray, chunk: Chunk) -> None:
-        """A decoded frame, uint8 ``[h, w, 3]``, whatever the preview setting."""
-        picture = ("JPEG", Image.fromarray(frame), PREVIEW_SIZE)
-        self.bar.update_absolute((chunk.index + 1) * self.steps, preview=picture)
-
-
-class WatchedSink:
-    """A sink that shows a frame of every chunk that is made, and counts them."""
-
-    def __init__(self, sink: FrameSink, progress: Progress):
-        self.sink, self.progress = sink, progress
-        self.made = 0
-        self._chunk: Chunk | None = None
-        self._first: Tensor | None = None
-
-    def recall(self, chunk: Chunk) -> Mapping[str, Tensor] | None:
-        """What the sink holds already."""
-        self._chunk = chunk
-        return self.sink.recall(chunk)
-
-    def append(self, frames: Tensor) -> None:
-        """Pass frames on."""
-        if self._first is None:
-            self._first = frames[:, 0].clone()
-        self.sink.append(frames)
-
-    def commit(self, state: Mapping[str, Tensor]) -> None:
-        """A chunk is whole."""
-        self.sink.commit(state)
-        assert self._first is not None and self._chunk is not None
-        self.progress.show_frame(thumbnail(self._first, PREVIEW_SIZE), self._chunk)
-        self.made += 1
-        self._first = None
-
-    def finish(self, sound: Sound | None) -> Path:
-        """Close the clip."""
-        return self.sink.finish(sound)
-
-
-@dataclass(frozen=True, eq=False)
-class ClipSources:
-    """What came in through the sampler's sockets.
-
-    Attributes:
-        model: A MODEL with the adapter attached.
-        vae: The VAE.
-        prompts: CONDITIONING by name; None where nothing is connected.
-        speech: Who speaks.
-        reference: The picture, or the video to dub.
-        guidance: The guidance rule.
-        sampler: A SAMPLER.
-    """
-
-    model: Any
-    vae: Any
-    prompts: Mapping[str, Any]
-    speech: Speech
-    reference: Any
-    guidance: Guidance
-    sampler: Any
-
-
-def model_warnings(sources: ClipSources) -> list[str]:
-    """What only the loaded MODEL can tell; refuses one that cannot speak.
-
-    Raises:
-        InputError: No adapter, one for other audio features, or a prompt of another text encoder.
-    """
-    model, speakers = sources.model, sources.speech.speakers
-    adapter = attached_adapter(model)
-    if adapter is None:
-        raise InputError(
-            "this MODEL has no audio adapter: load it with Load Talking Model, or put Apply Audio "
-            "Adapter behind your loader."
-        )
-    expected = adapter.model.config.feature_size
-    for number, speaker in enumerate(speakers, 1):
-        if speaker.feature_size != expected:
-            raise InputError(
-                f"the adapter expects {expected} audio features per frame, the wav2vec2 of speaker "
-                f"{number} gives {speaker.layers} x {speaker.hidden} = {speaker.feature_size}: "
-                "load the encoder the adapter was trained with (chinese-wav2vec2-base)."
-            )
-    check_prompt_width(model, sources.prompts)
-    check_vae(sources.vae, model)
-    warnings = [f"{words} of another node cannot run here" for words in unheard_hooks(model)]
-    seeing = getattr(model.model.diffusion_model, "img_emb", None) is not None
-    if not seeing and model_recipe(model) is None:
-        warnings.append(
-            "this base has no image branch, as Wan 2.2 has none: the published adapters were "
-            "trained on Wan 2.1 I2V"
-        )
-    file = adapter_file(model)
-    if len(speakers) > 1 and "single" in file.lower():
-        warnings.append(
-            f"{file} was trained for one speaker; use the Multi adapter for {len(speakers)}"
-        )
-    return warnings
-
-
-def check_vae(vae: Any, model: Any) -> None:
-    """Refuse a VAE whose latents are not the model's."""
-    expected = model.model.latent_format.latent_channels
-    if vae.latent_channels != expected or vae.latent_dim != 3:
-        kind = "video" if vae.latent_dim == 3 else "picture"
-        raise InputError(
-            f"this is a {kind} VAE of {vae.latent_channels} channels; the model needs a video VAE "
-            f"of {expected}: connect wan_2.1_vae.safetensors through Load Talking VAE."
-        )
-
-
-def check_prompt_width(model: Any, prompts: Mapping[str, Any]) -> None:
-    """Refuse prompts of a text encoder that the base was not trained with."""
-    expected = model.model.diffusion_model.text_dim
-    for name, prompt in prompts.items():
-        if prompt and prompt[0][0].shape[-1] != expected:
-            raise InputError(
-                f"the {name} prompt is {prompt[0][0].shape[-1]} wide, this model reads {expected}: "
-                "encode it with CLIPLoader of type wan (umt5_xxl_fp8_e4m3fn_scaled.safetensors)."
-            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -285,11 +110,10 @@ def collect_part(
     """
     with open_job(clip, job, sound, metadata) as sink:
         measured = MeasuredSink(sink, frames_for(clip, reference))
-        for chunk in clip.plan:
-            if chunk.index in sink.missing:
-                break
-            measured.recall(chunk)
         complete = not sink.missing
+        first_missing = len(clip.plan) if complete else sink.missing[0]
+        for chunk in clip.plan[:first_missing]:
+            measured.recall(chunk)
         path = sink.finish() if complete else None
         sink.message = "collected before it was complete"
     path = path or sink.part
@@ -385,12 +209,8 @@ def sampling_for(
     )
 
     def with_ending(chunk: Chunk) -> Sampling:
-        sampling = from_source(chunk)
-        return (
-            retake_sampling(sampling, takes[chunk.index], codec)
-            if chunk.index in takes
-            else sampling
-        )
+        sampling, before = from_source(chunk), takes.get(chunk.index)
+        return sampling if before is None else retake_sampling(sampling, before, codec)
 
     return with_ending
 
@@ -471,19 +291,3 @@ def spoken(speech: Speech) -> Sound:
     """The voices themselves as the sound of the clip."""
     samples, rate_hz = mix_sound(speech)
     return Sound(samples=samples, rate_hz=rate_hz)
-
-
-def clock(seconds: float) -> str:
-    """``1:05``, or ``1:02:05`` from an hour on."""
-    whole = int(seconds)
-    minutes, rest = divmod(whole, 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def duration(seconds: float) -> str:
-    """``40 s``, ``12 min``, ``1 h 35``."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02}"

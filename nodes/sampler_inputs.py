@@ -201,6 +201,12 @@ def advanced_widgets() -> list[Any]:
             advanced=True,
             tooltip="H.264 at crf 12, or lossless (large, and not every browser plays it).",
         ),
+    ]
+
+
+def job_widgets() -> list[Any]:
+    """What long clips want; behind the advanced ones."""
+    return [
         io.Float.Input(
             "time_budget",
             default=0.0,

@@ -24,18 +24,18 @@ from ..samplers.guidance import BRANCH_INPUTS, TalkGuidance
 from ..video.sound import Sound
 from . import sockets
 from .jobs import RenderJob, graph_identity, plan_job
-from .preflight import PROMPTS, ClipPlan, StreamSettings, Weights, plan_clip
-from .render import (
-    ClipSources,
-    Outcome,
-    clock,
-    collect_part,
-    model_warnings,
-    render_job,
-    spoken,
-)
+from .models import ClipSources, model_warnings
+from .preflight import PROMPTS, ClipPlan, StreamSettings, Weights, check_disk, plan_clip
+from .progress import clock
+from .render import Outcome, collect_part, render_job, spoken
 from .results import delivered, generation, inputs_key
-from .sampler_inputs import advanced_widgets, content_inputs, model_inputs, sampling_widgets
+from .sampler_inputs import (
+    advanced_widgets,
+    content_inputs,
+    job_widgets,
+    model_inputs,
+    sampling_widgets,
+)
 from .upstream import constant_ahead, nodes_ahead
 
 FOLDER = "endless_talk"
@@ -85,7 +85,13 @@ class StreamingSampler(io.ComfyNode):
             ],
             is_output_node=True,
             hidden=[io.Hidden.unique_id, io.Hidden.prompt, io.Hidden.extra_pnginfo],
-            inputs=[*model_inputs(), *content_inputs(), *sampling_widgets(), *advanced_widgets()],
+            inputs=[
+                *model_inputs(),
+                *content_inputs(),
+                *sampling_widgets(),
+                *advanced_widgets(),
+                *job_widgets(),
+            ],
             outputs=[
                 io.Video.Output(
                     "video",
@@ -117,8 +123,10 @@ class StreamingSampler(io.ComfyNode):
         clip = plan_from(inputs, cls.hidden)
         if inputs.get("action", RENDER) != RENDER:
             return []
-        if not job_from(clip, inputs, cls.hidden).missing:
+        job = job_from(clip, inputs, cls.hidden)
+        if not job.missing:
             return []
+        check_disk(clip.plan, job.missing, job.plan.size, job.folder.path)
         wanted = [name for name in LAZY if name not in PROMPTS or reads(clip, name)]
         # A connected input that was not evaluated yet is there and None.
         return [name for name in wanted if name in inputs and inputs[name] is None]

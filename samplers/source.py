@@ -16,8 +16,6 @@ from .protocols import VideoCodec
 from .schedule import sigmas_from
 from .streaming import Sampling
 
-__all__ = ["SourceFrames", "sampling_from_source", "sigmas_from"]
-
 
 class SourceFrames(Protocol):
     """A video that lies under the clip, frame by frame."""

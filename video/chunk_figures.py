@@ -127,14 +127,15 @@ class MeasuredSink:
     def __init__(self, sink: Sink, reference: ReferenceSource) -> None:
         self.sink, self.reference = sink, reference
         self.figures: dict[int, ChunkFigures] = {}
+        self._chunk: NumberedChunk | None = None
         self._meter: ChunkMeter | None = None
         self._last: Callable[[], Tensor | None] = lambda: None
 
     def recall(self, chunk: NumberedChunk) -> Mapping[str, Tensor] | None:
-        """What the sink holds of a chunk, its figures read; else get ready to measure it."""
+        """What the sink holds of a chunk, its figures read; else the next frames are measured."""
         state = self.sink.recall(chunk)
         if state is None:
-            self._meter = ChunkMeter(chunk, self.reference.frame(chunk.start_frame), self._last())
+            self._chunk, self._meter = chunk, None
             return None
         if FIGURES in state:
             self.figures[chunk.index] = ChunkFigures.from_json(text_of(state[FIGURES]))
@@ -144,7 +145,10 @@ class MeasuredSink:
     def append(self, frames: Tensor) -> None:
         """Pass frames on, and look at them."""
         self.sink.append(frames)
-        assert self._meter is not None, "the loop recalls a chunk before it makes it"
+        if self._meter is None:
+            chunk = self._chunk
+            assert chunk is not None, "the loop recalls a chunk before it makes it"
+            self._meter = ChunkMeter(chunk, self.reference.frame(chunk.start_frame), self._last())
         self._meter.append(frames)
 
     def commit(self, state: Mapping[str, Tensor]) -> None:

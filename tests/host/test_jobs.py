@@ -112,6 +112,38 @@ def test_another_strength_of_a_lora_is_another_clip(server, rendered):
     assert len(segments(server, "lora")) == 2 * len(first) == 2 * CHUNKS
 
 
+def test_a_change_in_the_course_of_the_clip_leaves_what_is_before_it(server, rendered):
+    graph = graphs.one_speaker(job_name="changing")
+    rendered(graph)
+    before = segments(server, "changing")
+    rendered(with_timeline(graph, "#1 seed 7"))
+    new = segments(server, "changing").keys() - before.keys()
+    assert len(new) == CHUNKS - 1, "the first chunk is the same, the others go on from another"
+
+
+def test_a_chunk_made_again_leaves_the_rest_as_it_is(server, play, rendered):
+    sizes = {"chunk_frames": 21, "context_frames": 5, "job_name": "again", "quality": "lossless"}
+    graph = graphs.one_speaker(**sizes)
+    retake = with_timeline(graph, "#0 seed 7, keep rest")
+    early = play(
+        with_timeline(graphs.one_speaker(**{**sizes, "job_name": "early"}), "#0 seed 7, keep rest")
+    )
+    assert early.status == "failed" and "render it without this line first" in early.message
+    first = clip(server, rendered(graph)).astype(int)
+    before = segments(server, "again")
+    taken = clip(server, rendered(retake)).astype(int)
+    assert len(segments(server, "again").keys() - before.keys()) == 1
+    assert np.abs(taken[:10] - first[:10]).mean() > 1, "another seed is another take"
+    assert np.array_equal(taken[21:], first[21:]), "what follows was not touched"
+    assert np.abs(taken[20] - first[20]).mean() < 1, "it ends as it did before"
+
+
+def with_timeline(graph, lines):
+    """The same with a line in its timeline."""
+    changed = graphs.with_inputs(graph, "sampler", timeline=["timeline", 0])
+    return graphs.with_node(changed, "timeline", "EndlessTalkTimeline", lines=lines)
+
+
 def test_the_finished_part_can_be_collected_without_a_model(server, play, rendered, whole):
     graph = graphs.one_speaker(job_name="collect", time_budget=0.001)
     missing = play(graphs.with_inputs(graph, "sampler", action="collect finished part"))

@@ -12,9 +12,10 @@ from endless_talk.audio.speech import Speaker, Speech
 from endless_talk.audio.track import Track
 from endless_talk.errors import InputError
 from endless_talk.models.recipes import Recipe
-from endless_talk.nodes.preflight import StreamSettings, Weights, plan_clip
+from endless_talk.nodes.preflight import StreamSettings, Weights, check_disk, plan_clip
 from endless_talk.reference.sources import reference_of
 from endless_talk.samplers.guidance import TalkGuidance
+from endless_talk.samplers.plan import plan_chunks
 from endless_talk.samplers.schedule import flow_sigmas
 
 SOURCE = (96, 128)
@@ -147,12 +148,24 @@ def test_all_problems_are_said_at_once(tmp_path):
         assert any(words in line for line in lines)
 
 
-def test_a_full_disk_is_noticed_before_rendering(tmp_path, monkeypatch):
+def test_a_disk_has_to_hold_the_clip_and_what_is_missing_of_its_chunks(tmp_path, monkeypatch):
     import shutil
 
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
-    with pytest.raises(InputError, match="GB free"):
-        plan(tmp_path, folder=tmp_path / "not" / "made" / "yet")
+    chunks, size = plan_chunks(2500), (480, 832)
+    missing, folder = list(range(len(chunks))), tmp_path / "not" / "made" / "yet"
+    clip_bytes = 2500 * 480 * 832 * 0.25
+    context_bytes = (len(chunks) - 1) * 9 * 480 * 832 * 12
+    needed = 2 * clip_bytes + context_bytes + 200e6
+
+    def free(bytes_):
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=bytes_))
+
+    free(needed + 1)
+    check_disk(chunks, missing, size, folder)
+    free(needed - 1e6)
+    with pytest.raises(InputError, match=r"2\.2 GB and .* GB free: make room"):
+        check_disk(chunks, missing, size, folder)
+    check_disk(chunks, missing[20:], size, folder)  # a job that has begun needs less
 
 
 def test_a_connected_negative_satisfies_text_guidance(tmp_path):

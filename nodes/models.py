@@ -1,0 +1,97 @@
+"""What only loaded models can tell: whether they fit each other, and what they will not do well."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..audio.speech import Speech
+from ..bridge import unheard_hooks
+from ..errors import InputError
+from ..model_loaders.adapter import adapter_file, attached_adapter
+from ..model_loaders.base import model_recipe
+from ..samplers.guidance import Guidance
+
+
+@dataclass(frozen=True, eq=False)
+class ClipSources:
+    """What came in through the sampler's sockets.
+
+    Attributes:
+        model: A MODEL with the adapter attached.
+        vae: The VAE.
+        prompts: CONDITIONING by name; None where nothing is connected.
+        speech: Who speaks.
+        reference: The picture, or the video to dub.
+        guidance: The guidance rule.
+        sampler: A SAMPLER.
+    """
+
+    model: Any
+    vae: Any
+    prompts: Mapping[str, Any]
+    speech: Speech
+    reference: Any
+    guidance: Guidance
+    sampler: Any
+
+
+def model_warnings(sources: ClipSources) -> list[str]:
+    """What only the loaded MODEL can tell; refuses one that cannot speak.
+
+    Raises:
+        InputError: No adapter, one for other audio features, or a prompt of another text encoder.
+    """
+    model, speakers = sources.model, sources.speech.speakers
+    adapter = attached_adapter(model)
+    if adapter is None:
+        raise InputError(
+            "this MODEL has no audio adapter: load it with Load Talking Model, or put Apply Audio "
+            "Adapter behind your loader."
+        )
+    expected = adapter.model.config.feature_size
+    for number, speaker in enumerate(speakers, 1):
+        if speaker.feature_size != expected:
+            raise InputError(
+                f"the adapter expects {expected} audio features per frame, the wav2vec2 of speaker "
+                f"{number} gives {speaker.layers} x {speaker.hidden} = {speaker.feature_size}: "
+                "load the encoder the adapter was trained with (chinese-wav2vec2-base)."
+            )
+    check_prompt_width(model, sources.prompts)
+    check_vae(sources.vae, model)
+    warnings = [f"{words} of another node cannot run here" for words in unheard_hooks(model)]
+    seeing = getattr(model.model.diffusion_model, "img_emb", None) is not None
+    if not seeing and model_recipe(model) is None:
+        warnings.append(
+            "this base has no image branch, as Wan 2.2 has none: the published adapters were "
+            "trained on Wan 2.1 I2V"
+        )
+    file = adapter_file(model)
+    if len(speakers) > 1 and "single" in file.lower():
+        warnings.append(
+            f"{file} was trained for one speaker; use the Multi adapter for {len(speakers)}"
+        )
+    return warnings
+
+
+def check_vae(vae: Any, model: Any) -> None:
+    """Refuse a VAE whose latents are not the model's."""
+    expected = model.model.latent_format.latent_channels
+    if vae.latent_channels != expected or vae.latent_dim != 3:
+        kind = "video" if vae.latent_dim == 3 else "picture"
+        raise InputError(
+            f"this is a {kind} VAE of {vae.latent_channels} channels; the model needs a video VAE "
+            f"of {expected}: connect wan_2.1_vae.safetensors through Load Talking VAE."
+        )
+
+
+def check_prompt_width(model: Any, prompts: Mapping[str, Any]) -> None:
+    """Refuse prompts of a text encoder that the base was not trained with."""
+    expected = model.model.diffusion_model.text_dim
+    for name, prompt in prompts.items():
+        if prompt and prompt[0][0].shape[-1] != expected:
+            raise InputError(
+                f"the {name} prompt is {prompt[0][0].shape[-1]} wide, this model reads {expected}: "
+                "encode it with CLIPLoader of type wan (umt5_xxl_fp8_e4m3fn_scaled.safetensors)."
+            )
