@@ -21,8 +21,8 @@ from ..video.job_keys import chunk_keys, chunk_places, digest, sound_digests
 from ..video.job_segments import Segments
 from ..video.journal import finished_clip
 from ..video.sound import Sound
+from .clip_plan import ClipPlan
 from .identity import identify_constant
-from .preflight import ClipPlan
 from .upstream import Prompt, is_link, made_from, nodes_ahead
 
 FROM_GRAPH = ("model", "vae", "positive", "negative", "guidance", "sampler")

@@ -20,7 +20,7 @@ from ..samplers.protocols import FrameSink
 from ..video.journal import JobSink
 from ..video.overview import thumbnail
 from ..video.sound import Sound
-from .preflight import ClipPlan
+from .clip_plan import ClipPlan
 from .sockets import show_under_node
 
 PREVIEW_SIZE = 512

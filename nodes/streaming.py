@@ -23,9 +23,11 @@ from ..model_loaders.vae import entry_set, vae_set
 from ..samplers.guidance import BRANCH_INPUTS, TalkGuidance
 from ..video.sound import Sound
 from . import sockets
+from .checks import PROMPTS, Weights, check_disk
+from .clip_plan import ClipInputs, ClipPlan, StreamSettings
 from .jobs import RenderJob, graph_identity, plan_job
 from .models import ClipSources, model_warnings
-from .preflight import PROMPTS, ClipPlan, StreamSettings, Weights, check_disk, plan_clip
+from .preflight import plan_clip
 from .progress import clock
 from .render import Outcome, collect_part, render_job, spoken
 from .results import delivered, generation, inputs_key
@@ -194,15 +196,18 @@ def plan_from(inputs: Mapping[str, Any], hidden: Any) -> ClipPlan:
         lossless=inputs.get("quality") == "lossless",
         shorten_last=not compiled(hidden),
     )
-    return plan_clip(
-        settings,
+    given = ClipInputs(
         inputs["speech"],
         inputs["reference"],
         inputs.get("guidance") or TalkGuidance(),
         timeline=inputs.get("timeline"),
-        connected={name for name in inputs if name in LAZY},
+        connected=frozenset(name for name in inputs if name in LAZY),
         sampler=inputs.get("sampler"),
         sigmas=inputs.get("sigmas"),
+    )
+    return plan_clip(
+        settings,
+        given,
         folder=Path(folder_paths.get_output_directory()) / FOLDER,
         weights=weights_of(inputs, hidden),
         checks=[lambda: soundtrack_of(inputs.get("soundtrack"))],

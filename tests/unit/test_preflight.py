@@ -12,7 +12,9 @@ from endless_talk.audio.speech import Speaker, Speech
 from endless_talk.audio.track import Track
 from endless_talk.errors import InputError
 from endless_talk.models.recipes import Recipe
-from endless_talk.nodes.preflight import StreamSettings, Weights, check_disk, plan_clip
+from endless_talk.nodes.checks import Weights, check_disk
+from endless_talk.nodes.clip_plan import ClipInputs, StreamSettings
+from endless_talk.nodes.preflight import plan_clip
 from endless_talk.reference.sources import reference_of
 from endless_talk.samplers.guidance import TalkGuidance
 from endless_talk.samplers.plan import plan_chunks
@@ -51,14 +53,17 @@ def plan(tmp_path, speakers=None, guidance=None, **given):
     speech = Speech(tuple(speakers or [speaker()]))
     reference = reference_of(np.zeros((*SOURCE, 3), np.uint8), SOURCE)
     reference = replace(reference, image_tokens=given.pop("image_tokens", None))
-    return plan_clip(
-        settings(**given.pop("settings", {})),
+    inputs = ClipInputs(
         speech,
         reference,
         guidance or TalkGuidance(),
-        connected=given.pop("connected", set()),
+        connected=frozenset(given.pop("connected", ())),
         sampler=given.pop("sampler", None),
         sigmas=given.pop("sigmas", None),
+    )
+    return plan_clip(
+        settings(**given.pop("settings", {})),
+        inputs,
         folder=given.pop("folder", Path(tmp_path)),
         weights=given.pop("weights", Weights()),
     )

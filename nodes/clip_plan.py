@@ -1,0 +1,178 @@
+"""The plan of a clip: the sampler's widgets, and what they and the cheap sockets come to.
+
+Knows chunks, noise levels and the branches that are asked for. Whether all that can work is checked
+elsewhere.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from ..audio.speech import Speech
+from ..errors import InputError
+from ..frames import FPS, clip_frames
+from ..models.recipes import Recipe
+from ..samplers.guidance import BRANCH_INPUTS, Guidance
+from ..samplers.plan import CHUNK_FRAMES, CONTEXT_FRAMES, Chunk, plan_shots
+from ..samplers.schedule import default_shift, flow_sigmas, sigmas_from
+from ..samplers.streaming import HandOn
+from ..samplers.timeline import ChunkChange, ClipTimeline
+from ..video.journal import Keep
+
+
+@dataclass(frozen=True)
+class StreamSettings:
+    """The sampler node's own widgets, and what they are where an API prompt leaves them out.
+
+    The last is no widget: a compiled model wants chunks of one length.
+    """
+
+    seed: int = 42
+    steps: int = 6
+    shift: float = 0.0
+    stop_at: float = 0.0
+    job_name: str = "talk"
+    chunk_frames: int = CHUNK_FRAMES
+    context_frames: int = CONTEXT_FRAMES
+    color_anchor: str = "reference"
+    color_strength: float = 1.0
+    lossless: bool = False
+    time_budget: float = 0.0
+    keep: str = Keep.CHUNKS.value
+    hand_on: str = HandOn.FRAMES.value
+    shorten_last: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class ClipInputs:
+    """What came in through the sockets that are cheap to evaluate.
+
+    Attributes:
+        speech: Who speaks.
+        reference: The picture, or the video to dub.
+        guidance: The guidance rule.
+        timeline: What changes in the course of the clip.
+        connected: Names of the sockets whose values are not there yet and are connected.
+        sampler: The SAMPLER, or None for Euler.
+        sigmas: The SIGMAS, or None for our own schedule.
+    """
+
+    speech: Speech
+    reference: Any
+    guidance: Guidance
+    timeline: ClipTimeline | None = None
+    connected: frozenset[str] = frozenset()
+    sampler: Any = None
+    sigmas: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class ClipPlan:
+    """What will be rendered.
+
+    Attributes:
+        settings: The widgets.
+        plan: Chunks.
+        sigmas: Noise levels per chunk, ``[steps + 1]``.
+        branches: Guidance branches that are asked for.
+        masks: Speakers' token masks ``[S + 1, N]``, None for one speaker.
+        changes: What the timeline changes, one per chunk.
+        timeline: The prompts and images it changes to; None where there is none.
+        warnings: What is allowed but probably not meant.
+        notes: Where the timeline's lines and the shots begin, for the report.
+        source_strength: How much of a source video the chunks begin from, 0 to 1.
+    """
+
+    settings: StreamSettings
+    plan: list[Chunk]
+    sigmas: Tensor
+    branches: list[str]
+    masks: Tensor | None
+    changes: list[ChunkChange]
+    timeline: ClipTimeline | None
+    warnings: list[str]
+    notes: list[str]
+    source_strength: float = 0.0
+
+    @property
+    def frames(self) -> int:
+        """Frames of the clip."""
+        return sum(chunk.kept_frames for chunk in self.plan)
+
+    @property
+    def evaluations(self) -> int:
+        """Calls of the network in the whole clip."""
+        return len(self.plan) * self.steps * len(self.branches)
+
+    @property
+    def steps(self) -> int:
+        """Denoising steps per chunk."""
+        return len(sigmas_from(self.sigmas, 1 - self.source_strength)) - 1
+
+    def seed_of(self, chunk: Chunk) -> int:
+        """Seed of a chunk's noise."""
+        seed = self.changes[chunk.index].seed
+        return self.settings.seed if seed is None else seed
+
+
+def plan_frames(
+    settings: StreamSettings, speech: Speech, reference: Any, stop_at: float = 0.0
+) -> list[Chunk]:
+    """The chunks of the clip, or of its first seconds; every shot of a source begins anew."""
+    if not (math.isfinite(stop_at) and stop_at >= 0):
+        raise InputError(f"stop_at is {stop_at} s; give seconds, or 0 for the whole clip.")
+    total = reference.clip_frames(clip_frames(speech.seconds))
+    if stop_at:
+        total = min(total, clip_frames(stop_at))
+    cuts = reference.cuts(total)
+    return plan_shots(
+        total,
+        cuts,
+        settings.chunk_frames,
+        settings.context_frames,
+        shorten_last=settings.shorten_last,
+    )
+
+
+def changes_of(timeline: ClipTimeline | None, plan: list[Chunk]) -> list[ChunkChange]:
+    """What the timeline changes, one per chunk of the whole clip."""
+    return [ChunkChange()] * len(plan) if timeline is None else timeline.timeline.resolve(plan)
+
+
+def notes_of(timeline: ClipTimeline | None, plan: list[Chunk]) -> list[str]:
+    """Where shots and the lines of the timeline begin, for the report."""
+    shots = [chunk for chunk in plan if not chunk.context_frames]
+    notes = []
+    if len(shots) > 1:
+        begins = ", ".join(f"{chunk.first_new_frame / FPS:.2f} s" for chunk in shots)
+        notes.append(f"{len(shots)} shots, from {begins}")
+    return notes if timeline is None else [*notes, *timeline.timeline.describe(plan)]
+
+
+def choose_sigmas(
+    settings: StreamSettings,
+    size: tuple[int, int],
+    sigmas: Tensor | None,
+    recipe: Recipe | None = None,
+) -> Tensor:
+    """The user's SIGMAS, or our schedule."""
+    if sigmas is None:
+        shift = default_shift(size) if recipe is None else recipe.shift
+        return flow_sigmas(settings.steps, settings.shift or shift)
+    falling = sigmas.ndim == 1 and len(sigmas) > 1 and bool((sigmas.diff() < 0).all())
+    if not falling or float(sigmas[-1]) != 0 or float(sigmas[0]) > 1:
+        raise InputError(
+            f"the SIGMAS are {[round(float(s), 3) for s in sigmas.flatten()[:4]]}...; a flow model "
+            "needs at least two values that fall from at most 1 to 0, as Talk Sigmas gives."
+        )
+    return sigmas.float().cpu()
+
+
+def branches_of(guidance: Guidance, sigmas: Tensor) -> list[str]:
+    """Guidance branches that any step asks for."""
+    asked = {name for sigma in sigmas[:-1].tolist() for name in guidance.branches(sigma)}
+    return [name for name in BRANCH_INPUTS if name in asked]
