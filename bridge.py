@@ -279,7 +279,7 @@ class HostDenoiser:
         callback: StepCallback | None = None,
     ) -> Tensor:
         """Denoise one chunk; see ``protocols.Denoiser``."""
-        self.guidance.begin_chunk()
+        self.guidance.begin_chunk(conditions.seed)
         guider = TalkGuider(self.model, self.guidance, held[None])
         guider.inner_set_conds(dict(conditions.branches))
 

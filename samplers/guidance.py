@@ -1,6 +1,7 @@
 """Guidance: which predictions a step needs and how they become one.
 
-Predictions are velocities (noise - data). Four of them exist, by what the network was told:
+Which directions there are is the folds' to say. Predictions are velocities (noise - data). Four of
+them exist, by what the network was told:
 
 =================  ===========  ==========
 name               text         audio
@@ -15,12 +16,14 @@ name               text         audio
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
 from torch import Tensor
+
+from .folds import Direction, FoldedScales, ends, one_rule, weights
 
 BRANCHES = ("full", "audio_only", "text_only", "unconditional")
 """Every prediction there is, in the order in which they are evaluated."""
@@ -46,8 +49,8 @@ NEGATIVE_PROMPT = (
 class Guidance(Protocol):
     """Chooses and combines predictions; may remember between the steps of a chunk."""
 
-    def begin_chunk(self) -> None:
-        """Forget the previous chunk."""
+    def begin_chunk(self, seed: int = 0) -> None:
+        """Forget the previous chunk; ``seed`` is the new one's."""
         ...
 
     def branches(self, sigma: float) -> Sequence[str]:
@@ -59,52 +62,45 @@ class Guidance(Protocol):
         ...
 
 
+def in_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Predictions in the order in which they are evaluated."""
+    wanted = set(names)
+    return tuple(name for name in BRANCHES if name in wanted)
+
+
 def guidance_weights(text_scale: float, audio_scale: float) -> dict[str, float]:
-    """Weight of every prediction; a weight of 0 means that the prediction is not needed.
+    """Weight of every prediction under one rule; one of weight 0 is not needed.
 
-    With text guidance: ``N + s_t (C - T) + s_a (T - N)`` for C ``full``, T ``audio_only``,
-    N ``unconditional``. Without (scale 1): ``A + s_a (C - A)`` for A ``text_only``. The weights add
-    up to 1, and scales of 1 leave ``full`` alone.
-
-    Source: InfiniteTalk, ``generate_infinitetalk``.
+    Source: InfiniteTalk, ``generate_infinitetalk``; see ``folds.one_rule``.
     Differs: a branch whose weight is exactly 0 is skipped: one evaluation for scales 1/1 instead of
     two, two instead of three for a scale of 1 or for equal scales.
     """
-    if text_scale == 1:
-        weights = {"full": audio_scale, "text_only": 1 - audio_scale}
-    else:
-        weights = {
-            "full": text_scale,
-            "audio_only": audio_scale - text_scale,
-            "unconditional": 1 - audio_scale,
-        }
-    return {name: weights[name] for name in BRANCHES if weights.get(name, 0) != 0}
+    return weights(one_rule(text_scale, audio_scale))
 
 
-@dataclass(frozen=True)
-class TalkGuidance:
-    """Classifier-free guidance along the text and along the audio.
+def calls_per_step(guidance: Guidance, sigmas: Tensor) -> list[int]:
+    """Evaluations of the network in every step of a schedule ``[steps + 1]``.
 
-    Attributes:
-        text_scale: Weight of the text direction, 5 as published; 1 is no guidance.
-        audio_scale: Weight of the audio direction, 4 as published (3 to 5); 1 is no guidance.
+    Samplers that look ahead, such as Heun, take every step twice; that is not counted.
     """
+    return [len(guidance.branches(sigma)) for sigma in sigmas[:-1].tolist()]
 
-    text_scale: float = 1.0
-    audio_scale: float = 1.0
 
-    def begin_chunk(self) -> None:
-        """Nothing to forget."""
+@dataclass
+class TalkGuidance(FoldedScales):
+    """Classifier-free guidance along the text and along the audio; see ``FoldedScales``."""
 
     def branches(self, sigma: float) -> Sequence[str]:
-        """The predictions that do not cancel; the same at every sigma."""
-        return tuple(guidance_weights(self.text_scale, self.audio_scale))
+        """The predictions that do not cancel at ``sigma``; with a jitter, all of its directions."""
+        directions = self.directions(sigma)
+        return in_order(ends(directions) if self.jitter else weights(directions))
 
     def combine(self, predictions: Mapping[str, Tensor], sigma: float) -> Tensor:
         """Weigh and add the predictions, each of any one shape."""
-        weights = guidance_weights(self.text_scale, self.audio_scale)
-        terms = [predictions[name] * weight for name, weight in weights.items()]
-        return functools.reduce(torch.add, terms)
+        weight = weights(self.drawn_directions(sigma))
+        return functools.reduce(
+            torch.add, [predictions[name] * weight[name] for name in in_order(weight)]
+        )
 
 
 @dataclass
@@ -142,13 +138,15 @@ class ProjectedDirection:
 
 
 @dataclass
-class AdaptiveProjectedGuidance:
-    """APG along the text and along the audio, with published defaults.
+class AdaptiveProjectedGuidance(FoldedScales):
+    """APG along the directions of the folds, with published defaults.
 
-    ``C + (s_t - 1) P(C - T) + (s_a - 1) P(T - N)``, or ``C + (s_a - 1) P(C - A)`` when the text
-    scale is 1; names as in ``guidance_weights``. Meant against oversaturation at high scales.
+    ``C + sum of (s - 1) P(direction)``, for C ``full``: every direction is projected against C and
+    has a running average of its own, from its first step in the chunk on. So folds by noise level
+    begin two averages at the switch. Meant against oversaturation at high scales.
 
-    Source: InfiniteTalk, ``--use_apg``.
+    Source: InfiniteTalk, ``--use_apg``, for ``folds.one_rule``.
+    Differs: with MagicInfinite's folds it is ours; neither paper has the two together.
     """
 
     text_scale: float = 5.0
@@ -156,37 +154,30 @@ class AdaptiveProjectedGuidance:
     momentum: float = -0.75
     norm_threshold: float = 55.0
     eta: float = 0.0
-    _directions: dict[str, ProjectedDirection] = field(default_factory=dict, repr=False)
+    _running: dict[str, ProjectedDirection] = field(default_factory=dict, init=False, repr=False)
 
-    def begin_chunk(self) -> None:
-        """Forget the running directions."""
-        self._directions.clear()
+    def begin_chunk(self, seed: int = 0) -> None:
+        """Forget the running directions, and draw anew."""
+        super().begin_chunk(seed)
+        self._running.clear()
 
     def branches(self, sigma: float) -> Sequence[str]:
-        """The predictions of the directions whose weight is not 0."""
-        if self.text_scale == 1:
-            return ("full",) if self.audio_scale == 1 else ("full", "text_only")
-        if self.audio_scale == 1:
-            return ("full", "audio_only")
-        return ("full", "audio_only", "unconditional")
+        """The predictions of the directions whose scale is not 1."""
+        return in_order(ends(self.directions(sigma)))
 
     def combine(self, predictions: Mapping[str, Tensor], sigma: float) -> Tensor:
         """Add the projected directions to the full prediction."""
         full = predictions["full"]
         out = full
-        if self.text_scale != 1:
-            text = full - predictions["audio_only"]
-            out = out + (self.text_scale - 1) * self._project("text", text, full)
-        if self.audio_scale != 1:
-            if self.text_scale == 1:
-                audio = full - predictions["text_only"]
-            else:
-                audio = predictions["audio_only"] - predictions["unconditional"]
-            out = out + (self.audio_scale - 1) * self._project("audio", audio, full)
+        drawn = self.drawn_directions(sigma)
+        for direction, now in zip(self.directions(sigma), drawn, strict=True):
+            if direction.scale != 1:  # one drawn at 1 still moves its average
+                out = out + (now.scale - 1) * self._project(direction, predictions)
         return out
 
-    def _project(self, name: str, direction: Tensor, conditional: Tensor) -> Tensor:
-        state = self._directions.setdefault(
-            name, ProjectedDirection(self.momentum, self.norm_threshold, self.eta)
+    def _project(self, direction: Direction, predictions: Mapping[str, Tensor]) -> Tensor:
+        state = self._running.setdefault(
+            direction.name, ProjectedDirection(self.momentum, self.norm_threshold, self.eta)
         )
-        return state.project(direction, conditional)
+        change = predictions[direction.towards] - predictions[direction.away]
+        return state.project(change, predictions["full"])

@@ -7,7 +7,7 @@ from endless_talk.errors import InputError
 from endless_talk.samplers.denoise import EulerDenoiser
 from endless_talk.samplers.guidance import TalkGuidance
 from endless_talk.samplers.noise import chunk_noise
-from endless_talk.samplers.schedule import PRESETS, add_noise, flow_sigmas
+from endless_talk.samplers.schedule import PRESETS, add_noise, even_sigmas, flow_sigmas
 
 SHAPE = (16, 5, 4, 6)
 
@@ -127,13 +127,23 @@ def test_the_schedule_is_the_published_one(steps, shift, first, last):
 
 def test_every_preset_descends_from_one_to_zero():
     for preset in PRESETS.values():
-        sigmas = flow_sigmas(preset.steps, preset.shift)
+        sigmas = preset.sigmas()
         assert len(sigmas) == preset.steps + 1
         assert sigmas[0] == 1 and sigmas[-1] == 0
         assert (sigmas.diff() < 0).all()
 
 
+@pytest.mark.parametrize(
+    "preset", ["MagicInfinite, 4 steps", "lightx2v, 4 steps", "SoulX-FlashTalk, 4 steps"]
+)
+def test_four_distilled_steps_are_the_timesteps_they_were_distilled_at(preset):
+    trained = [5 * t / (1 + 4 * t) for t in (1.0, 0.75, 0.5, 0.25, 0.0)]
+    assert PRESETS[preset].sigmas().tolist() == pytest.approx(trained)
+    assert trained == pytest.approx([1.0, 0.9375, 0.8333, 0.625, 0.0], abs=1e-4)
+
+
+@pytest.mark.parametrize("sigmas", [flow_sigmas, even_sigmas])
 @pytest.mark.parametrize(("steps", "shift"), [(0, 7.0), (4, 0.0), (4, -1.0), (4, float("nan"))])
-def test_impossible_schedules_are_refused(steps, shift):
+def test_impossible_schedules_are_refused(sigmas, steps, shift):
     with pytest.raises(InputError):
-        flow_sigmas(steps, shift)
+        sigmas(steps, shift)
