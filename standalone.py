@@ -32,12 +32,14 @@ class ChunkConditions:
         concat: Mask and reference latent ``[1, 20, T, H, W]``.
         voice: Audio tokens of the speakers ``[1, S, T, A, C]``.
         silence: Audio tokens of zero features, one speaker.
+        strength: Factor on what the audio adds, one per speaker ``[S]``.
     """
 
     contexts: Mapping[str, Contexts]
     concat: Tensor
     voice: Tensor
     silence: Tensor
+    strength: Tensor
 
 
 WindowReader = Callable[[FeatureSource, Chunk], Tensor]
@@ -52,6 +54,8 @@ def clamped_windows(source: FeatureSource, chunk: Chunk) -> Tensor:
 class WanConditioner:
     """Conditions for ``WanPredictor``; recomputes nothing while the reference frame stays the same.
 
+    ``prompts`` and ``strength`` may be set before a chunk, as ``samplers.timed`` does.
+
     Args:
         model: The transformer.
         adapter: The audio adapter.
@@ -62,6 +66,7 @@ class WanConditioner:
         image_tokens: CLIP vision tokens ``[1, 257, image_dim]`` of a reference frame, or None for a
             model that has none.
         windows: How audio windows are cut.
+        strength: Factor on what the audio adds, one per speaker ``[S]``; None is 1.
     """
 
     def __init__(
@@ -74,13 +79,16 @@ class WanConditioner:
         voices: Sequence[FeatureSource],
         image_tokens: Callable[[Tensor], Tensor] | None = None,
         windows: WindowReader = clamped_windows,
+        strength: Tensor | None = None,
     ):
         self.model, self.adapter, self.codec = model, adapter, codec
-        self.texts, self.voices = texts, voices
+        self.prompts, self.voices = texts, voices
         self.image_tokens, self.windows = image_tokens, windows
+        self.strength = torch.ones(len(voices)) if strength is None else strength
         self._seen: tuple[Tensor, int] | None = None
         self._concat = torch.empty(0)
-        self._contexts: dict[str, Contexts] = {}
+        self._image: Tensor | None = None
+        self._embedded: dict[str, tuple[Tensor, Contexts]] = {}
 
     def conditions(self, chunk: Chunk, reference: Tensor) -> ChunkConditions:
         """Conditions of a chunk with its reference frame ``[3, H, W]``."""
@@ -90,20 +98,26 @@ class WanConditioner:
         windows = torch.cat([self.windows(voice, chunk) for voice in self.voices])
         windows = windows.to(self._concat.device, self.adapter.audio_proj.proj1.weight.dtype)
         return ChunkConditions(
-            contexts=self._contexts,
+            contexts={name: self._embed(name, text) for name, text in self.prompts.items()},
             concat=self._concat,
             voice=self.adapter.project(windows),
             silence=self.adapter.project(torch.zeros_like(windows[:1])),
+            strength=self.strength,
         )
 
     def _look_at(self, reference: Tensor, frames: int) -> None:
         """Everything that depends on the reference frame alone."""
         self._concat = reference_condition(self.codec, reference, frames)[None]
-        image = None if self.image_tokens is None else self.image_tokens(reference)
-        self._contexts = {
-            name: self.model.embed_contexts(text[None], image) for name, text in self.texts.items()
-        }
+        self._image = None if self.image_tokens is None else self.image_tokens(reference)
+        self._embedded.clear()
         self._seen = (reference, frames)
+
+    def _embed(self, name: str, text: Tensor) -> Contexts:
+        """A prompt with the image tokens, embedded when it is another one."""
+        known = self._embedded.get(name)
+        if known is None or known[0] is not text:
+            known = self._embedded[name] = text, self.model.embed_contexts(text[None], self._image)
+        return known[1]
 
 
 class WanPredictor:
@@ -113,7 +127,6 @@ class WanPredictor:
         model: The transformer.
         adapter: The audio adapter.
         routing: Where the speakers stand, for two and more.
-        strength: Factor on what the audio adds, one per speaker; None is 1.
         cache: TeaCache, or None to run every block at every step.
     """
 
@@ -123,11 +136,9 @@ class WanPredictor:
         adapter: AudioAdapter,
         *,
         routing: SpeakerRouting | None = None,
-        strength: Tensor | None = None,
         cache: TeaCache | None = None,
     ):
-        self.model, self.adapter, self.routing = model, adapter, routing
-        self.strength, self.cache = strength, cache
+        self.model, self.adapter, self.routing, self.cache = model, adapter, routing, cache
 
     def begin_chunk(self) -> None:
         """Forget the cached residuals of the previous chunk."""
@@ -148,7 +159,7 @@ class WanPredictor:
             conditions.voice if hears else conditions.silence,
             self.model.config.heads,
             self.routing if hears else None,
-            self.strength[None] if hears and self.strength is not None else None,
+            conditions.strength[None] if hears else None,
         )
         velocity = self.model(
             latents[None],

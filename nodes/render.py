@@ -26,19 +26,19 @@ from ..samplers.protocols import ColorMatch, Conditioner, Reference
 from ..samplers.retake import retake_sampling
 from ..samplers.source import sampling_from_source
 from ..samplers.streaming import HandOn, Sampling, stream_clip
+from ..samplers.timed import TimedConditioner, TimedReference
 from ..video.chunk_figures import MeasuredSink
 from ..video.chunk_report import figures_text
 from ..video.job_budget import TimeBudget
 from ..video.journal import JobSink, Keep
 from ..video.overview import contact_sheet, shown_chunks
-from ..video.robust_color import color_anchor
+from ..video.robust_color import color_matches
 from ..video.sound import Sound
 from ..video.stills import stills
 from .jobs import RenderJob
 from .models import ClipSources
 from .preflight import ClipPlan
 from .progress import Progress, WatchedSink, clock
-from .timed import TimedConditioner, TimedReference
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,7 +152,8 @@ def render_missing(
     progress = Progress(clip, journal, node_id, model)
     watched = WatchedSink(measured, progress)
     complete = stream_clip(
-        clip.plan,
+        clip.sampled,
+        then=clip.then,
         reference=frames_for(clip, reference),
         conditioner=conditioner_for(clip, sources, codec),
         denoiser=HostDenoiser(model, sources.sampler, sources.guidance),
@@ -221,18 +222,9 @@ def color_for(clip: ClipPlan, reference: Any) -> Callable[[Tensor], ColorMatch] 
     Where pixels of a source are kept, they hold the colours, and a match would move them.
     """
     settings = clip.settings
-    if settings.color_anchor == "none" or not settings.color_strength or reference.keep is not None:
+    if reference.keep is not None:
         return None
-    known: list[tuple[Tensor, ColorMatch]] = []
-
-    def match(frame: Tensor) -> ColorMatch:
-        if not known or known[0][0] is not frame:
-            anchor = color_anchor(settings.color_anchor, frame, settings.color_strength)
-            assert anchor is not None
-            known[:] = [(frame, anchor)]
-        return known[0][1]
-
-    return match
+    return color_matches(settings.color_anchor, settings.color_strength)
 
 
 def outcome(
@@ -262,7 +254,7 @@ def frames_for(clip: ClipPlan, reference: Any) -> Reference:
     if clip.timeline is None or not clip.timeline.images:
         return reference.source
     pictures = [fit_picture(picture, reference.size) for picture in clip.timeline.images]
-    return TimedReference(reference.source, clip.plan, clip.changes, pictures)
+    return TimedReference(reference.source, clip.whole, clip.changes, pictures)
 
 
 def conditioner_for(clip: ClipPlan, sources: ClipSources, codec: HostCodec) -> Conditioner:
@@ -284,7 +276,9 @@ def conditioner_for(clip: ClipPlan, sources: ClipSources, codec: HostCodec) -> C
         image_tokens=sources.reference.tokens,
         seed=clip.settings.seed,
     )
-    return inner if clip.timeline is None else TimedConditioner(inner, clip)
+    if clip.timeline is None:
+        return inner
+    return TimedConditioner(inner, clip.changes, clip.timeline.prompts)
 
 
 def spoken(speech: Speech) -> Sound:

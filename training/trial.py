@@ -143,8 +143,7 @@ def render_trial(
     portrait = portrait_of(faces)
     picture = torch.from_numpy(portrait).permute(2, 0, 1).float() / 127.5 - 1
     routing = None if len(voices) == 1 else even_routing(speakers or range(len(voices)), len(faces))
-    strength = None if setting.strength == 1 else torch.full((len(voices),), setting.strength)
-    predictor = WanPredictor(networks.base, networks.adapter, routing=routing, strength=strength)
+    predictor = WanPredictor(networks.base, networks.adapter, routing=routing)
     tracks = [
         FeatureTrack(networks.wav2vec, pad_for_clip(normalize_loudness(voice), frames))
         for voice in voices
@@ -164,6 +163,7 @@ def render_trial(
             networks.vae,
             texts={"positive": torch.zeros(0, networks.base.config.text_dim)},
             voices=tracks,
+            strength=torch.full((len(voices),), setting.strength),
         ),
         denoiser=denoiser if setting.continues else Forgetful(denoiser),
         codec=networks.vae,

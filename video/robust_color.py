@@ -7,6 +7,7 @@ time, so blocks of any length give the same result.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -69,6 +70,29 @@ def color_anchor(name: str, reference: Tensor, strength: float = 1.0) -> ColorMa
     if name == "robust":
         return RobustAnchor(reference, strength)
     raise InputError(f"The colour anchor is {name!r}; choose one of {', '.join(COLOR_ANCHORS)}.")
+
+
+def color_matches(name: str, strength: float = 1.0) -> Callable[[Tensor], ColorMatch] | None:
+    """From a chunk's reference frame to the match of its colours; None where nothing is matched.
+
+    What is known of a frame is kept while it is asked for in a row.
+
+    Args:
+        name: One of ``COLOR_ANCHORS``.
+        strength: 0 to 1.
+    """
+    if name == "none" or not strength:
+        return None
+    known: list[tuple[Tensor, ColorMatch]] = []
+
+    def match(frame: Tensor) -> ColorMatch:
+        if not known or known[0][0] is not frame:
+            anchor = color_anchor(name, frame, strength)
+            assert anchor is not None
+            known[:] = [(frame, anchor)]
+        return known[0][1]
+
+    return match
 
 
 class RobustAnchor:

@@ -98,7 +98,7 @@ class Twins:
     def standalone(self):
         """Conditioner, denoiser and codec of the reference networks."""
         routing = None if self.masks is None else SpeakerRouting(self.masks)
-        predictor = WanPredictor(self.base, self.adapter, routing=routing, strength=self.strength)
+        predictor = WanPredictor(self.base, self.adapter, routing=routing)
         conditioner = WanConditioner(
             self.base,
             self.adapter,
@@ -106,6 +106,7 @@ class Twins:
             texts=self.texts,
             voices=self.voices,
             image_tokens=lambda reference: self.image,
+            strength=self.strength,
         )
         return conditioner, EulerDenoiser(predictor, self.guidance), self.vae
 

@@ -1,16 +1,36 @@
-"""What a timeline changes from chunk to chunk, around the parts that know nothing of time."""
+"""What a timeline changes from chunk to chunk, around the parts that know nothing of time.
+
+Knows chunks and their changes by number. Prompts are whatever the conditioner reads, so that the
+same two classes serve the reference networks and those of a host.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from torch import Tensor
 
-from ..bridge import HostConditioner, HostConditions
-from ..samplers.plan import Chunk
-from ..samplers.protocols import Reference
-from ..samplers.timeline import ChunkChange
-from .preflight import ClipPlan
+from .plan import Chunk
+from .protocols import Reference
+from .timeline import ChunkChange
+
+PROMPT = "positive"
+"""Name of the prompt that a timeline changes."""
+
+
+class AdjustableConditioner(Protocol):
+    """A conditioner whose prompts and strengths are set before every chunk."""
+
+    prompts: Mapping[str, Any]
+    """By name."""
+
+    strength: Tensor
+    """Factor on what the voices move, ``[S]``."""
+
+    def conditions(self, chunk: Chunk, reference: Tensor) -> Any:
+        """See ``protocols.Conditioner``."""
+        ...
 
 
 class TimedReference:
@@ -44,21 +64,26 @@ class TimedConditioner:
     """The prompt and the strength of the voices as the timeline has them.
 
     Args:
-        inner: Makes the conditions.
-        clip: The plan, with a timeline.
+        inner: Makes the conditions; its prompts and strengths are those of the clip.
+        changes: One per chunk, by index.
+        prompts: The timeline's, as ``inner`` reads them.
     """
 
-    def __init__(self, inner: HostConditioner, clip: ClipPlan):
-        assert clip.timeline is not None
-        self.inner, self.changes, self.texts = inner, clip.changes, clip.timeline.prompts
+    def __init__(
+        self,
+        inner: AdjustableConditioner,
+        changes: Sequence[ChunkChange],
+        prompts: Sequence[Any] = (),
+    ):
+        self.inner, self.changes, self.texts = inner, changes, prompts
         self._prompts, self._strength = inner.prompts, inner.strength
 
-    def conditions(self, chunk: Chunk, reference: Tensor) -> HostConditions:
+    def conditions(self, chunk: Chunk, reference: Tensor) -> Any:
         """See ``protocols.Conditioner``."""
         change = self.changes[chunk.index]
         prompts = dict(self._prompts)
         if change.prompt is not None:
-            prompts["positive"] = self.texts[change.prompt]
+            prompts[PROMPT] = self.texts[change.prompt]
         self.inner.prompts = prompts
         self.inner.strength = self._strength * change.audio
         return self.inner.conditions(chunk, reference)
