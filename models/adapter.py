@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from ..frames import TEMPORAL_STRIDE
 from .attention import attention
 from .configs import AdapterConfig
+from .gating import SpeakerGates, open_gates
 from .routing import KEY_POSITIONS, SpeakerRouting, rotate_by_position, strength_at
 
 HALF_WINDOW = 2
@@ -36,6 +37,9 @@ AUDIO, MASKS, STRENGTH = f"{HOST_KEY}_audio", f"{HOST_KEY}_masks", f"{HOST_KEY}_
 """Names of what a host's conditioning carries to a call: audio windows
 ``[B, S, F, 5, layers, channels]``, the speakers' token masks ``[B, S + 1, N]`` (two speakers and
 more), their strengths ``[B, S]``."""
+
+GATES = f"{HOST_KEY}_gates"
+"""Name of the speakers' gates ``[B, S, T or 1, N]``, which take the place of the token masks."""
 
 
 @dataclass(frozen=True)
@@ -182,6 +186,8 @@ class AudioPass:
         routing: Who stands where, for two speakers and more; None for one.
         strength: Factor on what audio adds, one per row of the batch and speaker ``[B, S]``; None
             is 1, as published. A token takes its speaker's, the background is left alone.
+        gates: Where each speaker is heard ``[B or 1, S, T or 1, N]`` in [0, 1], instead of
+            routing: every gated token hears its speaker alone, the rest of the picture nobody.
     """
 
     adapter: AudioAdapter
@@ -189,9 +195,14 @@ class AudioPass:
     heads: int
     routing: SpeakerRouting | None = None
     strength: Tensor | None = None
+    gates: Tensor | None = None
 
     def __post_init__(self):
         self._positions: Tensor | None = None
+        self._gates: SpeakerGates | None = None
+        if self.gates is not None:
+            assert self.routing is None, "gates take the place of routing"
+            self._gates = open_gates(self.gates, self.strength)
 
     def after_self_attention(self, q: Tensor, k: Tensor) -> None:
         """Learn who stands where from a block's q and k ``[B, L, heads, d]`` after RoPE."""
@@ -202,13 +213,21 @@ class AudioPass:
         """Add the audio to the residual stream ``[B, L, D]`` of block ``index``.
 
         Source: InfiniteTalk: plain residual, no gate. Differs: a strength, 1 by default, as the
-        ComfyUI implementations have.
+        ComfyUI implementations have, and on demand the gates of MagicInfinite eq. 2.
         """
         block = self.adapter.blocks[index]
         assert isinstance(block, AdapterBlock)
         tokens = self.tokens.to(x.dtype)
+        if self._gates is not None:
+            return self._gates.add(x, lambda s, rows: self._hear(block, tokens[:, s : s + 1], rows))
         out = block.audio_cross_attn(block.norm_x(x), tokens, self.heads, self._positions)
         return x + self._weigh(out)
+
+    def _hear(self, block: AdapterBlock, tokens: Tensor, rows: Tensor) -> Tensor:
+        """What one speaker ``[B, 1, T, A, token_dim]`` adds to gated tokens ``[B, T, n, D]``."""
+        x = block.norm_x(rows.flatten(1, 2))
+        out = block.audio_cross_attn(x, tokens, self.heads, None)
+        return out.unflatten(1, rows.shape[1:3])
 
     def _weigh(self, out: Tensor) -> Tensor:
         """Apply the strengths to what the audio adds, ``[B, L, D]``."""

@@ -73,6 +73,106 @@ class AdapterConfig:
 
 
 @dataclass(frozen=True)
+class Family:
+    """What a sampler has to know of the base it runs.
+
+    Attributes:
+        what: How messages call its members.
+        holds_first_frame: Whether latent frame 0 of every denoising window has to be a clean
+            latent, because the network takes it for one.
+        window_frames: Pixel frames that the network was trained on at once.
+    """
+
+    what: str
+    holds_first_frame: bool
+    window_frames: int
+
+
+WAN = Family("Wan 2.1 image-to-video", holds_first_frame=True, window_frames=81)
+HUNYUAN_CONCAT = Family(
+    "HunyuanVideo image-to-video of 33 channels", holds_first_frame=False, window_frames=129
+)
+HUNYUAN_REPLACE = Family(
+    "HunyuanVideo of 16 channels with its first frame replaced",
+    holds_first_frame=True,
+    window_frames=129,
+)
+
+
+@dataclass(frozen=True)
+class HybridConfig:
+    """A HunyuanVideo transformer: double-stream blocks, then single-stream blocks.
+
+    Attributes:
+        dim: Width of the token stream, a multiple of 128.
+        double_blocks: Blocks with separate weights for video and text.
+        single_blocks: Blocks with the same weights for both.
+        in_channels: Channels of the patch embedding: 33 (16 noisy latent, 16 reference latent, 1
+            mask) or 16, where the first latent frame is replaced by the reference.
+        out_channels: Latent channels predicted.
+        text_dim: Width of the text encoder's output.
+        pooled_dim: Width of the pooled text.
+        guidance_embed: Whether the guidance scale is an input of the network.
+        refiner_blocks: Blocks of the token refiner.
+        head_dim: Width of an attention head.
+        freq_dim: Width of the timestep sinusoid.
+    """
+
+    dim: int
+    double_blocks: int
+    single_blocks: int
+    in_channels: int
+    text_dim: int
+    out_channels: int = 16
+    pooled_dim: int = 768
+    guidance_embed: bool = False
+    refiner_blocks: int = 2
+    head_dim: int = 128
+    freq_dim: int = 256
+
+    @property
+    def heads(self) -> int:
+        """Attention heads."""
+        return self.dim // self.head_dim
+
+    @property
+    def family(self) -> Family:
+        """How the reference picture enters."""
+        concat = self.in_channels == 2 * self.out_channels + 1
+        return HUNYUAN_CONCAT if concat else HUNYUAN_REPLACE
+
+
+@dataclass(frozen=True)
+class HybridAdapterConfig:
+    """The MagicInfinite audio adapter: audio encoder and audio cross-attention after some blocks.
+
+    Attributes:
+        dim: Width of the base's token stream.
+        heads: Attention heads.
+        feature_size: Audio features per frame: stacked wav2vec2 layers times channels (13 x 768).
+        double_layers: Double blocks that audio follows (all 20).
+        single_layers: Single blocks that audio follows (every second of 40, from 1 on).
+        window: Audio frames seen by a pixel frame (5).
+        hidden: Inner width of the audio encoder (512).
+        frame_tokens: Audio tokens per pixel frame (8), four times as many per latent frame.
+        token_dim: Width of an audio token (768).
+        null_audio: What silence is: ``zeros``, the tokens of zero features, or ``skip``, no audio
+            cross-attention at all.
+    """
+
+    dim: int
+    heads: int
+    feature_size: int
+    double_layers: tuple[int, ...]
+    single_layers: tuple[int, ...]
+    window: int = 5
+    hidden: int = 512
+    frame_tokens: int = 8
+    token_dim: int = 768
+    null_audio: str = "zeros"
+
+
+@dataclass(frozen=True)
 class VAEConfig:
     """A Wan 2.1 causal video VAE.
 

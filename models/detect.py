@@ -34,7 +34,10 @@ LORA_PARTS = {
 }
 """What a key of a LoRA holds, by its ending; both namings of the low-rank factors are in use."""
 
-_ADAPTER_KEY = re.compile(r"audio_proj\.|blocks\.\d+\.(audio_cross_attn|norm_x)\.")
+_ADAPTER_KEY = re.compile(
+    r"audio_proj\.|blocks\.\d+\.(audio_cross_attn|norm_x)\."
+    r"|audio_encoder\.|(double|single)_blocks\.\d+\.audio_attn\."
+)
 
 
 class Kind(Enum):
@@ -43,6 +46,9 @@ class Kind(Enum):
     WAN = "a Wan base model"
     ADAPTER = "an InfiniteTalk audio adapter"
     MERGED = "a Wan base model with the audio adapter in it"
+    HYBRID = "a HunyuanVideo base model"
+    HYBRID_ADAPTER = "a MagicInfinite audio adapter"
+    HYBRID_MERGED = "a HunyuanVideo base model with the audio adapter in it"
     VAE = "a Wan VAE"
     WAV2VEC = "a wav2vec2 audio encoder"
     LORA = "a LoRA"
@@ -55,6 +61,9 @@ _PUBLISHED = {
     Kind.WAN: "wan2.1_i2v_480p_14B_fp16.safetensors",
     Kind.ADAPTER: "Wan2_1-InfiniteTalk-Multi_fp16.safetensors",
     Kind.MERGED: "a base model and an adapter in one file",
+    Kind.HYBRID: "hunyuan_video_image_to_video_720p_bf16.safetensors",
+    Kind.HYBRID_ADAPTER: "one whose keys begin with audio_encoder",
+    Kind.HYBRID_MERGED: "a base model and an adapter in one file",
     Kind.VAE: "wan_2.1_vae.safetensors",
     Kind.WAV2VEC: "wav2vec2-chinese-base_fp16.safetensors",
     Kind.LORA: "lightx2v_I2V_14B_480p_cfg_step_distill_rank64_bf16.safetensors",
@@ -66,8 +75,23 @@ _PUBLISHED = {
 _MARKERS: dict[Kind, tuple[str, ...]] = {
     Kind.WAN: ("patch_embedding.weight", "head.modulation"),
     Kind.ADAPTER: ("audio_proj.proj1.weight",),
+    Kind.HYBRID: (
+        "txt_in.individual_token_refiner.blocks.0.norm1.weight",
+        "img_in.proj.weight",
+        "final_layer.linear.weight",
+    ),
+    Kind.HYBRID_ADAPTER: ("audio_encoder.proj1.weight", "audio_encoder.pos_embed"),
     Kind.VAE: ("encoder.conv1.weight", "decoder.conv1.weight"),
 }
+
+_MERGED = {
+    Kind.MERGED: (Kind.WAN, Kind.ADAPTER),
+    Kind.HYBRID_MERGED: (Kind.HYBRID, Kind.HYBRID_ADAPTER),
+}
+"""Kinds that hold two: base and adapter."""
+
+BASES = (Kind.WAN, Kind.HYBRID)
+ADAPTERS = (Kind.ADAPTER, Kind.HYBRID_ADAPTER)
 
 # One of these anywhere in the keys is enough.
 _TRACES: dict[Kind, tuple[str, ...]] = {
@@ -91,8 +115,9 @@ def identify(header: Header) -> Kind:
     if any(key.endswith(tuple(LORA_PARTS)) for key in keys):
         return Kind.LORA
     found = [kind for kind, marks in _MARKERS.items() if all(mark in keys for mark in marks)]
-    if Kind.WAN in found and Kind.ADAPTER in found:
-        return Kind.MERGED
+    for merged, parts in _MERGED.items():
+        if all(part in found for part in parts):
+            return merged
     if found:
         return found[0]
     for kind, traces in _TRACES.items():
@@ -110,9 +135,9 @@ def require(header: AnyHeader, kind: Kind) -> AnyHeader:
     found = identify(header)
     if found is kind:
         return header
-    if found is Kind.MERGED and kind in (Kind.WAN, Kind.ADAPTER):
+    if kind in _MERGED.get(found, ()):
         base, adapter = split_merged(header)
-        return base if kind is Kind.WAN else adapter
+        return base if kind in BASES else adapter
     missing = (_MARKERS.get(kind) or _TRACES.get(kind) or tuple(LORA_PARTS))[0]
     choose = f"choose {kind.value} here, such as {_PUBLISHED[kind]}"
     if re.search(r"-\d+-of-\d+", header.name):
@@ -122,6 +147,18 @@ def require(header: AnyHeader, kind: Kind) -> AnyHeader:
     else:
         choose = f"load it where {found.value} is asked for, and {choose}"
     raise InputError(f"{header.name} is missing {missing}; it looks like {found.value}: {choose}.")
+
+
+def base_kind(header: Header) -> Kind:
+    """Which kind of base a checkpoint is or holds; a Wan base when it is none, for the message."""
+    kind = identify(header)
+    return _MERGED.get(kind, (kind,))[0] if kind in (*BASES, *_MERGED) else Kind.WAN
+
+
+def adapter_kind(header: Header) -> Kind:
+    """Which kind of adapter a checkpoint is or holds; InfiniteTalk's when it is none."""
+    kind = identify(header)
+    return _MERGED.get(kind, (kind,))[-1] if kind in (*ADAPTERS, *_MERGED) else Kind.ADAPTER
 
 
 def split_merged(header: AnyHeader) -> tuple[AnyHeader, AnyHeader]:
@@ -142,19 +179,19 @@ def wan_config(header: Header) -> WanConfig:
         InputError: A key is missing, or metadata and shapes contradict each other.
     """
     header = require(header, Kind.WAN)
-    dim, in_channels, *patch = _shape(header, "patch_embedding.weight", 5)
+    dim, in_channels, *patch = tensor_shape(header, "patch_embedding.weight", 5)
     said = _transformer_metadata(header)
     optional = {"text_tokens": int(said["text_len"])} if "text_len" in said else {}
     clip = header.shapes.get("img_emb.proj.1.weight")
     config = WanConfig(
         dim=dim,
-        ffn_dim=_shape(header, "blocks.0.ffn.0.weight", 2)[0],
+        ffn_dim=tensor_shape(header, "blocks.0.ffn.0.weight", 2)[0],
         heads=_heads(header, dim, said),
-        layers=_count(header, r"blocks\.(\d+)\.self_attn\.q\.weight"),
+        layers=block_count(header, r"blocks\.(\d+)\.self_attn\.q\.weight"),
         in_channels=in_channels,
-        out_channels=_shape(header, "head.head.weight", 2)[0] // math.prod(patch),
-        text_dim=_shape(header, "text_embedding.0.weight", 2)[1],
-        freq_dim=_shape(header, "time_embedding.0.weight", 2)[1],
+        out_channels=tensor_shape(header, "head.head.weight", 2)[0] // math.prod(patch),
+        text_dim=tensor_shape(header, "text_embedding.0.weight", 2)[1],
+        freq_dim=tensor_shape(header, "time_embedding.0.weight", 2)[1],
         image_branch="blocks.0.cross_attn.k_img.weight" in header.shapes,
         image_dim=clip[-1] if clip else None,
         eps=float(said.get("eps", WanConfig.eps)),
@@ -174,10 +211,10 @@ def adapter_config(header: Header) -> AdapterConfig:
         InputError: A key is missing, or the shapes are not those of an InfiniteTalk adapter.
     """
     header = require(header, Kind.ADAPTER)
-    hidden, first = _shape(header, "audio_proj.proj1.weight", 2)
-    group = _shape(header, "audio_proj.proj1_vf.weight", 2)[1]
-    token_dim = _shape(header, "audio_proj.norm.weight", 1)[0]
-    tokens, rest = divmod(_shape(header, "audio_proj.proj3.weight", 2)[0], token_dim)
+    hidden, first = tensor_shape(header, "audio_proj.proj1.weight", 2)
+    group = tensor_shape(header, "audio_proj.proj1_vf.weight", 2)[1]
+    token_dim = tensor_shape(header, "audio_proj.norm.weight", 1)[0]
+    tokens, rest = divmod(tensor_shape(header, "audio_proj.proj3.weight", 2)[0], token_dim)
     feature_size = (group - first) // LATER_FRAMES
     if rest or feature_size <= 0 or first % feature_size or group % feature_size:
         raise InputError(
@@ -186,8 +223,8 @@ def adapter_config(header: Header) -> AdapterConfig:
             f"features): choose an InfiniteTalk adapter, such as {_PUBLISHED[Kind.ADAPTER]}."
         )
     return AdapterConfig(
-        dim=_shape(header, "blocks.0.audio_cross_attn.q_linear.weight", 2)[0],
-        layers=_count(header, r"blocks\.(\d+)\.audio_cross_attn\.q_linear\.weight"),
+        dim=tensor_shape(header, "blocks.0.audio_cross_attn.q_linear.weight", 2)[0],
+        layers=block_count(header, r"blocks\.(\d+)\.audio_cross_attn\.q_linear\.weight"),
         feature_size=feature_size,
         first_window=first // feature_size,
         group_window=group // feature_size,
@@ -204,10 +241,10 @@ def vae_config(header: Header) -> VAEConfig:
         InputError: A key is missing, or it is not the VAE of Wan 2.1 (Wan 2.2 5B has its own).
     """
     header = require(header, Kind.VAE)
-    width, colours = _shape(header, "encoder.conv1.weight", 5)[:2]
+    width, colours = tensor_shape(header, "encoder.conv1.weight", 5)[:2]
     levels: list[list[int]] = [[]]
     temporal: list[bool] = []
-    for index in range(_count(header, r"encoder\.downsamples\.(\d+)\.")):
+    for index in range(block_count(header, r"encoder\.downsamples\.(\d+)\.")):
         part = f"encoder.downsamples.{index}"
         if f"{part}.resample.1.weight" in header.shapes:
             levels.append([])
@@ -226,7 +263,7 @@ def vae_config(header: Header) -> VAEConfig:
         width=width,
         multipliers=tuple(level[0] // width for level in levels),
         residual_blocks=blocks.pop(),
-        latent_channels=_shape(header, "conv2.weight", 5)[0],
+        latent_channels=tensor_shape(header, "conv2.weight", 5)[0],
         temporal_down=tuple(temporal),
     )
 
@@ -282,7 +319,12 @@ def check_features(adapter: AdapterConfig, hidden: int, layers: int) -> None:
     )
 
 
-def _shape(header: Header, key: str, dimensions: int) -> tuple[int, ...]:
+def tensor_shape(header: Header, key: str, dimensions: int) -> tuple[int, ...]:
+    """Shape of a tensor that has to be there.
+
+    Raises:
+        InputError: It is missing, or has another number of dimensions.
+    """
     shape = header.shapes.get(key)
     if shape is None or len(shape) != dimensions:
         got = f"it has shape {list(shape)}" if shape is not None else "it is missing"
@@ -293,7 +335,7 @@ def _shape(header: Header, key: str, dimensions: int) -> tuple[int, ...]:
     return shape
 
 
-def _count(header: Header, pattern: str) -> int:
+def block_count(header: Header, pattern: str) -> int:
     """Number of blocks whose keys match; the pattern's one group is the index."""
     matches = (re.match(pattern, key) for key in header.shapes)
     indices = {int(match[1]) for match in matches if match}

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 
-PREFIXES = ("model.diffusion_model.", "diffusion_model.", "model.")
+PREFIXES = ("model.diffusion_model.", "diffusion_model.", "model.", "magicinfinite.")
 """What repacks put before the published key names; the longest is tried first."""
 
 SCALE_SUFFIXES = (".scale_weight", ".weight_scale")

@@ -3,7 +3,15 @@
 import torch
 
 from endless_talk.models.adapter import AudioAdapter
-from endless_talk.models.configs import AdapterConfig, VAEConfig, WanConfig
+from endless_talk.models.configs import (
+    AdapterConfig,
+    HybridAdapterConfig,
+    HybridConfig,
+    VAEConfig,
+    WanConfig,
+)
+from endless_talk.models.hybrid import HybridModel
+from endless_talk.models.hybrid_adapter import HybridAudioAdapter
 from endless_talk.models.wan import WanModel
 from endless_talk.models.wan_vae import WanVAE
 
@@ -23,6 +31,24 @@ VAE = VAEConfig(width=4)
 LAYERS, CHANNELS = 3, 8
 """How the adapter's 24 features per frame are stacked."""
 
+HYBRID = HybridConfig(
+    dim=128,
+    double_blocks=2,
+    single_blocks=4,
+    in_channels=33,
+    text_dim=24,
+)
+HYBRID_ADAPTER = HybridAdapterConfig(
+    dim=128,
+    heads=1,
+    feature_size=24,
+    double_layers=(0, 1),
+    single_layers=(1, 3),
+    hidden=16,
+    frame_tokens=2,
+    token_dim=12,
+)
+
 
 def randomized(module, seed=0):
     """Seeded weights everywhere, so that no branch is silent because it is zero."""
@@ -41,6 +67,18 @@ def wan(config=WAN, seed=0):
 
 def adapter(config=ADAPTER, seed=1):
     return randomized(AudioAdapter(config), seed)
+
+
+def hybrid(config=HYBRID, seed=0):
+    return randomized(HybridModel(config), seed)
+
+
+def hybrid_adapter(config=HYBRID_ADAPTER, seed=1):
+    """Its output projections are zero when it is new, and its biases with them."""
+    adapter = HybridAudioAdapter(config)
+    for parameter in adapter.parameters():
+        parameter.data.fill_(1.0)
+    return randomized(adapter, seed)
 
 
 def vae(config=VAE, seed=2):
