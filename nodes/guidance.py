@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ..samplers.guidance import AdaptiveProjectedGuidance, TalkGuidance
-from ..samplers.schedule import PRESETS, Preset, flow_sigmas, sigmas_from
+from ..samplers.folds import LARGEST_JITTER, SWITCH_SIGMA, Folds
+from ..samplers.guidance import AdaptiveProjectedGuidance, TalkGuidance, describe_rule
+from ..samplers.schedule import PRESETS, Preset, sigmas_from
 from .sockets import Guidance, show_under_node
 
 CATEGORY = "EndlessTalk/sample"
 CUSTOM = "custom"
+
+SPACINGS = {"InfiniteTalk": False, "even": True}
+"""What is chosen, and whether the steps are even before the shift."""
 
 
 class TalkGuidanceNode(io.ComfyNode):
@@ -26,7 +30,17 @@ class TalkGuidanceNode(io.ComfyNode):
             category=CATEGORY,
             description="Guidance along the prompt and along the voice, separately. Without this "
             "node both are 1: one network call per step, as step LoRAs want it.",
-            search_aliases=["cfg", "audio cfg", "APG", "guidance scale", "InfiniteTalk"],
+            search_aliases=[
+                "cfg",
+                "audio cfg",
+                "APG",
+                "guidance scale",
+                "two-fold",
+                "three-fold",
+                "DualCFG",
+                "InfiniteTalk",
+                "MagicInfinite",
+            ],
             inputs=[
                 io.Float.Input(
                     "text",
@@ -50,19 +64,22 @@ class TalkGuidanceNode(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "folds",
-                    options=["one rule"],
-                    default="one rule",
+                    options=[folds.value for folds in Folds],
+                    default=Folds.ONE_RULE.value,
                     optional=True,
-                    tooltip="one rule: the same guidance at every noise level.",
+                    tooltip="What is guided along. one rule: text, then audio, as InfiniteTalk. by "
+                    "noise level: both together at high noise, text and audio apart below, as "
+                    "MagicInfinite. audio only: no negative prompt, 2 calls per step.",
                 ),
                 io.Float.Input(
                     "switch",
-                    default=0.75,
+                    default=SWITCH_SIGMA,
                     min=0.0,
                     max=1.0,
                     step=0.01,
                     optional=True,
-                    tooltip="Noise level at which guidance changes; not used yet.",
+                    tooltip="For by noise level: from this noise level up a step takes 2 network "
+                    "calls (two-fold), below it 3 (three-fold). 1 is pure noise, 0.75 published.",
                 ),
                 io.Boolean.Input(
                     "apg",
@@ -71,6 +88,17 @@ class TalkGuidanceNode(io.ComfyNode):
                     advanced=True,
                     tooltip="Adaptive projected guidance: less oversaturation at high weights, "
                     "for the same number of network calls.",
+                ),
+                io.Float.Input(
+                    "jitter",
+                    default=0.0,
+                    min=0.0,
+                    max=LARGEST_JITTER,
+                    step=0.01,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Spread of the weights from step to step, as a part of what exceeds 1; "
+                    "drawn from the seed. 0 is none; MagicInfinite was distilled with some.",
                 ),
             ],
             outputs=[
@@ -84,16 +112,14 @@ class TalkGuidanceNode(io.ComfyNode):
         cls,
         text: float = 5.0,
         audio: float = 4.0,
-        folds: str = "one rule",
-        switch: float = 0.75,
+        folds: str = Folds.ONE_RULE.value,
+        switch: float = SWITCH_SIGMA,
         apg: bool = False,
+        jitter: float = 0.0,
     ) -> io.NodeOutput:
         rule = AdaptiveProjectedGuidance if apg else TalkGuidance
-        guidance = rule(text_scale=text, audio_scale=audio)
-        calls = guidance.branches(1.0)
-        show_under_node(
-            cls.hidden.unique_id, f"{len(calls)} network calls per step ({', '.join(calls)})"
-        )
+        guidance = rule(text, audio, Folds(folds), switch, jitter)
+        show_under_node(cls.hidden.unique_id, "\n".join(describe_rule(guidance)))
         return io.NodeOutput(guidance)
 
 
@@ -108,14 +134,25 @@ class TalkSigmas(io.ComfyNode):
             category=CATEGORY,
             description="Noise levels of a chunk, in the published form. For the sampler's "
             "'sigmas', where it replaces steps and shift.",
-            search_aliases=["scheduler", "sigmas", "shift", "steps", "InfiniteTalk", "FusionX"],
+            search_aliases=[
+                "scheduler",
+                "sigmas",
+                "shift",
+                "steps",
+                "InfiniteTalk",
+                "FusionX",
+                "lightx2v",
+                "MagicInfinite",
+                "FlashTalk",
+            ],
             inputs=[
                 io.Combo.Input(
                     "preset",
                     options=[*PRESETS, CUSTOM],
                     default=next(iter(PRESETS)),
                     optional=True,
-                    tooltip="Steps and shift that belong together. custom: those below.",
+                    tooltip="Steps and shift that belong together; what else the weights want is "
+                    "said under the node. custom: those below.",
                 ),
                 io.Int.Input(
                     "steps",
@@ -146,6 +183,16 @@ class TalkSigmas(io.ComfyNode):
                     tooltip="Noise level to begin at. Keep 1, pure noise, for clips from a "
                     "picture; less leaves out steps, for latents to begin from.",
                 ),
+                io.Combo.Input(
+                    "spacing",
+                    options=[*SPACINGS],
+                    default=next(iter(SPACINGS)),
+                    optional=True,
+                    advanced=True,
+                    tooltip="For custom only. InfiniteTalk: the last step is a very short one, as "
+                    "published. even: all are alike before the shift, as 4-step distilled models "
+                    "were trained.",
+                ),
             ],
             outputs=[
                 io.Sigmas.Output("sigmas", tooltip="Noise levels from the first to 0."),
@@ -160,9 +207,11 @@ class TalkSigmas(io.ComfyNode):
         steps: int = 6,
         shift: float = 7.0,
         start: float = 1.0,
+        spacing: str = next(iter(SPACINGS)),
     ) -> io.NodeOutput:
-        chosen = PRESETS.get(preset, Preset(steps, shift))
-        sigmas = sigmas_from(flow_sigmas(chosen.steps, chosen.shift), start)
+        chosen = PRESETS.get(preset, Preset(steps, shift, SPACINGS[spacing]))
+        sigmas = sigmas_from(chosen.sigmas(), start)
         levels = " ".join(f"{sigma:.3f}" for sigma in sigmas.tolist())
-        show_under_node(cls.hidden.unique_id, f"{len(sigmas) - 1} steps: {levels}")
+        rest = f"\nwith {chosen.goes_with}" if chosen.goes_with else ""
+        show_under_node(cls.hidden.unique_id, f"{len(sigmas) - 1} steps: {levels}{rest}")
         return io.NodeOutput(sigmas)

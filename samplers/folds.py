@@ -211,12 +211,13 @@ def standard_normal(key: str) -> float:
     return NormalDist().inv_cdf((int.from_bytes(digest[:6], "little") + 0.5) / 2**48)
 
 
-def describe_calls(calls: Sequence[int], sigmas: Sequence[float]) -> str:
+def describe_calls(calls: Sequence[int], sigmas: Sequence[float], per: str = "chunk") -> str:
     """How often the network is called in a chunk, in words.
 
     Args:
         calls: Per step.
         sigmas: Noise level of every step.
+        per: What the steps are of.
     """
     groups: list[list[int]] = []
     for step, count in enumerate(calls):
@@ -225,12 +226,12 @@ def describe_calls(calls: Sequence[int], sigmas: Sequence[float]) -> str:
         else:
             groups.append([step])
     first, *others = groups
-    per_step = f"{_of(calls[0], 'network call')} per step"
+    steps, per_step = _of(len(calls), "step"), f"{_of(calls[0], 'network call')} per step"
     if not others:
-        return f"{_of(len(calls), 'step')}, {per_step}"
+        return f"{steps} per {per}, {per_step}"
     parts = [f"{per_step} down to noise level {sigmas[first[-1]]:.3f} ({_of(len(first), 'step')})"]
     parts += [f"then {calls[group[0]]} ({_of(len(group), 'step')})" for group in others]
-    return f"{_of(len(calls), 'step')}: {', '.join(parts)}, {sum(calls)} per chunk"
+    return f"{steps} per {per}: {', '.join(parts)}, {sum(calls)} per {per}"
 
 
 def _of(count: int, what: str) -> str:

@@ -23,7 +23,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from .folds import Direction, FoldedScales, ends, one_rule, weights
+from .folds import Direction, FoldedScales, Folds, ends, one_rule, weights
 
 BRANCHES = ("full", "audio_only", "text_only", "unconditional")
 """Every prediction there is, in the order in which they are evaluated."""
@@ -76,6 +76,11 @@ def guidance_weights(text_scale: float, audio_scale: float) -> dict[str, float]:
     two, two instead of three for a scale of 1 or for equal scales.
     """
     return weights(one_rule(text_scale, audio_scale))
+
+
+def reads_negative(branches: Iterable[str]) -> bool:
+    """Whether any of these predictions is made with the negative prompt."""
+    return any(BRANCH_INPUTS[name][0] == "negative" for name in branches)
 
 
 def calls_per_step(guidance: Guidance, sigmas: Tensor) -> list[int]:
@@ -181,3 +186,18 @@ class AdaptiveProjectedGuidance(FoldedScales):
         )
         change = predictions[direction.towards] - predictions[direction.away]
         return state.project(change, predictions["full"])
+
+
+def describe_rule(guidance: TalkGuidance | AdaptiveProjectedGuidance) -> list[str]:
+    """What a rule asks of the network and of the graph, one line each."""
+    above, below = guidance.branches(1.0), guidance.branches(0.0)
+    calls = f"{len(above)} network {'call' if len(above) == 1 else 'calls'} per step"
+    line = f"{calls} ({', '.join(above)})"
+    if above != below:
+        line += f" from noise level {guidance.switch:g} up, {len(below)} below ({', '.join(below)})"
+    lines = [line]
+    if reads_negative((*above, *below)):
+        lines.append("reads the negative prompt: connect one to the sampler")
+    if guidance.folds in (Folds.TWO, Folds.AUDIO) and guidance.text_scale != 1:
+        lines.append(f"the text scale is not used by '{guidance.folds.value}'")
+    return lines

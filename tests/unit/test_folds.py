@@ -21,6 +21,7 @@ from endless_talk.samplers.guidance import (
     AdaptiveProjectedGuidance,
     TalkGuidance,
     calls_per_step,
+    describe_rule,
 )
 from endless_talk.samplers.schedule import even_sigmas
 
@@ -120,11 +121,37 @@ def test_the_switch_can_be_moved_and_its_ends_are_the_pure_folds():
 def test_calls_are_told_step_by_step_only_where_they_differ():
     sigmas = even_sigmas(4, 5.0).tolist()[:-1]
     assert describe_calls([2, 2, 2, 3], sigmas) == (
-        "4 steps: 2 network calls per step down to noise level 0.833 (3 steps), then 3 (1 step), "
-        "9 per chunk"
+        "4 steps per chunk: 2 network calls per step down to noise level 0.833 (3 steps), then 3 "
+        "(1 step), 9 per chunk"
     )
-    assert describe_calls([3, 3, 3, 3], sigmas) == "4 steps, 3 network calls per step"
-    assert describe_calls([1], [1.0]) == "1 step, 1 network call per step"
+    assert describe_calls([3] * 4, sigmas) == "4 steps per chunk, 3 network calls per step"
+    assert describe_calls([1], [1.0], "window") == "1 step per window, 1 network call per step"
+
+
+@pytest.mark.parametrize(
+    ("rule", "says"),
+    [
+        (TalkGuidance(), ["1 network call per step (full)"]),
+        (TalkGuidance(1, 2), ["2 network calls per step (full, text_only)"]),
+        (
+            TalkGuidance(5, 4, Folds.BY_NOISE),
+            [
+                "2 network calls per step (full, unconditional) from noise level 0.75 up, 3 below "
+                "(full, text_only, unconditional)",
+                "reads the negative prompt: connect one to the sampler",
+            ],
+        ),
+        (
+            AdaptiveProjectedGuidance(5, 4, Folds.AUDIO),
+            [
+                "2 network calls per step (full, text_only)",
+                "the text scale is not used by 'audio only'",
+            ],
+        ),
+    ],
+)
+def test_a_rule_says_what_it_asks_for(rule, says):
+    assert describe_rule(rule) == says
 
 
 def test_projected_guidance_without_limits_is_the_plain_sum_of_its_directions(predictions):
