@@ -164,7 +164,7 @@ def beating(shown: Progress, sink: JobSink) -> Callable[[Chunk, int, int, Any], 
 
 def what_is_kept(sink: JobSink) -> str:
     """What a job that was left early holds."""
-    chunks = len(sink.plan.keys)
+    chunks = len(sink.plan.shown_frames)
     kept = f"{chunks - len(sink.missing)} of {chunks} chunks are kept in {sink.folder.path}"
     part = "" if sink.part is None else f", joined as {sink.part.name}"
     return f"{kept}{part}; the same command goes on."

@@ -17,7 +17,7 @@ from ..errors import InputError
 from ..frames import FPS, clip_frames
 from ..models.recipes import Recipe
 from ..samplers.guidance import BRANCH_INPUTS, Guidance
-from ..samplers.plan import CHUNK_FRAMES, CONTEXT_FRAMES, Chunk, plan_shots
+from ..samplers.plan import CHUNK_FRAMES, CONTEXT_FRAMES, Chunk, ended_at, plan_shots
 from ..samplers.schedule import default_shift, flow_sigmas, sigmas_from
 from ..samplers.streaming import HandOn
 from ..samplers.timeline import ChunkChange, ClipTimeline
@@ -76,11 +76,12 @@ class ClipPlan:
 
     Attributes:
         settings: The widgets.
-        plan: Chunks.
+        plan: Chunks as the clip shows them; where it ends at ``stop_at``, the last is kept in part.
+        whole: Chunks of the whole clip, which are what is sampled and kept.
         sigmas: Noise levels per chunk, ``[steps + 1]``.
         branches: Guidance branches that are asked for.
         masks: Speakers' token masks ``[S + 1, N]``, None for one speaker.
-        changes: What the timeline changes, one per chunk.
+        changes: What the timeline changes, one per chunk of the whole clip.
         timeline: The prompts and images it changes to; None where there is none.
         warnings: What is allowed but probably not meant.
         notes: Where the timeline's lines and the shots begin, for the report.
@@ -89,6 +90,7 @@ class ClipPlan:
 
     settings: StreamSettings
     plan: list[Chunk]
+    whole: list[Chunk]
     sigmas: Tensor
     branches: list[str]
     masks: Tensor | None
@@ -102,6 +104,16 @@ class ClipPlan:
     def frames(self) -> int:
         """Frames of the clip."""
         return sum(chunk.kept_frames for chunk in self.plan)
+
+    @property
+    def sampled(self) -> list[Chunk]:
+        """The chunks that the clip needs, whole."""
+        return self.whole[: len(self.plan)]
+
+    @property
+    def then(self) -> Chunk | None:
+        """The first chunk that it does not need; the last one sampled leaves it its context."""
+        return self.whole[len(self.plan)] if len(self.plan) < len(self.whole) else None
 
     @property
     def evaluations(self) -> int:
@@ -119,15 +131,16 @@ class ClipPlan:
         return self.settings.seed if seed is None else seed
 
 
-def plan_frames(
-    settings: StreamSettings, speech: Speech, reference: Any, stop_at: float = 0.0
-) -> list[Chunk]:
-    """The chunks of the clip, or of its first seconds; every shot of a source begins anew."""
+def shown_chunks(whole: list[Chunk], stop_at: float) -> list[Chunk]:
+    """The chunks of the clip that is asked for; it may end early."""
     if not (math.isfinite(stop_at) and stop_at >= 0):
         raise InputError(f"stop_at is {stop_at} s; give seconds, or 0 for the whole clip.")
+    return ended_at(whole, clip_frames(stop_at)) if stop_at else whole
+
+
+def plan_frames(settings: StreamSettings, speech: Speech, reference: Any) -> list[Chunk]:
+    """The chunks of the whole clip; every shot of a source begins anew."""
     total = reference.clip_frames(clip_frames(speech.seconds))
-    if stop_at:
-        total = min(total, clip_frames(stop_at))
     cuts = reference.cuts(total)
     return plan_shots(
         total,

@@ -53,8 +53,8 @@ class RenderJob:
         """Chunks that have to be made; none when exactly this clip is finished."""
         if finished_clip(self.folder, self.plan) is not None:
             return []
-        segments = Segments(self.folder)
-        return [index for index, key in enumerate(self.plan.keys) if not segments.holds(key)]
+        segments, keys = Segments(self.folder), self.plan.keys[: len(self.plan.shown_frames)]
+        return [index for index, key in enumerate(keys) if not segments.holds(key)]
 
 
 def plan_job(
@@ -91,8 +91,8 @@ def plan_job(
         "image_tokens": reference.image_tokens,
         "source": [reference.source_strength, reference.keep],
     }
-    places = chunk_places(clip.plan)
-    voices = [voice_digests(speaker, clip.plan) for speaker in speakers]
+    places = chunk_places(clip.whole)
+    voices = [voice_digests(speaker, clip.whole) for speaker in speakers]
 
     def part(index: int, change: ChunkChange) -> dict[str, Any]:
         return {
@@ -108,10 +108,11 @@ def plan_job(
     taken = chunk_keys(links, common=common)
     plan = JobPlan(
         keys=tuple(keys),
-        kept_frames=tuple(chunk.kept_frames for chunk in clip.plan),
+        kept_frames=tuple(chunk.kept_frames for chunk in clip.whole),
         size=reference.size,
         crf=crf,
         sound_key=digest(sound_identity(speech, soundtrack)),
+        stop_frame=clip.frames,
     )
     before = {index: taken[index] for index, each in enumerate(clip.changes) if each.keep_rest}
     return RenderJob(JobFolder(root, settings.job_name), plan, before)

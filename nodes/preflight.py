@@ -37,6 +37,7 @@ from .clip_plan import (
     choose_sigmas,
     notes_of,
     plan_frames,
+    shown_chunks,
 )
 from .clip_warnings import find_warnings, published_warnings, recipe_warnings
 
@@ -98,7 +99,7 @@ def plan_clip(
     attempt, recipe = found.attempt, weights.recipe
     speech, reference = inputs.speech, inputs.reference
     whole = attempt(lambda: plan_frames(settings, speech, reference))
-    plan = whole and attempt(lambda: plan_frames(settings, speech, reference, settings.stop_at))
+    plan = whole and attempt(lambda: shown_chunks(whole, settings.stop_at))
     schedule = attempt(lambda: choose_sigmas(settings, reference.size, inputs.sigmas, recipe))
     branches = [] if schedule is None else branches_of(inputs.guidance, schedule)
     masks = attempt(lambda: place_speakers(speech, reference))
@@ -107,12 +108,13 @@ def plan_clip(
     attempt(lambda: check_prompts(branches, inputs.connected, recipe))
     changes = notes = None
     if plan is not None:
-        changes = attempt(lambda: changes_of(inputs.timeline, whole)[: len(plan)])
+        changes = attempt(lambda: changes_of(inputs.timeline, whole))
         notes = attempt(lambda: notes_of(inputs.timeline, whole))
     found.refuse()
     return ClipPlan(
         settings,
         plan,
+        whole,
         schedule,
         branches,
         masks,

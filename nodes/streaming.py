@@ -128,7 +128,7 @@ class StreamingSampler(io.ComfyNode):
         job = job_from(clip, inputs, cls.hidden)
         if not job.missing:
             return []
-        check_disk(clip.plan, job.missing, job.plan.size, job.folder.path)
+        check_disk(clip.sampled, job.missing, job.plan.size, job.folder.path)
         wanted = [name for name in LAZY if name not in PROMPTS or reads(clip, name)]
         # A connected input that was not evaluated yet is there and None.
         return [name for name in wanted if name in inputs and inputs[name] is None]

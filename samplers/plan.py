@@ -117,6 +117,21 @@ def shortened(chunk: Chunk) -> Chunk:
     return replace(chunk, frames=min(chunk.frames, whole))
 
 
+def ended_at(plan: Sequence[Chunk], stop_frame: int) -> list[Chunk]:
+    """The chunks that a clip shows when it ends early: the last of them is kept in part.
+
+    They are sampled as in the whole clip, so that nothing is made again when it goes on.
+
+    Args:
+        plan: The whole clip.
+        stop_frame: Clip frame after the last one shown, at least 1; past the end it is the end.
+    """
+    shown = [chunk for chunk in plan if chunk.first_new_frame < stop_frame]
+    last = shown[-1]
+    kept = min(last.kept_frames, stop_frame - last.first_new_frame)
+    return [*shown[:-1], replace(last, kept_frames=kept)]
+
+
 def plan_shots(
     total_frames: int,
     cuts: Sequence[int],

@@ -64,6 +64,7 @@ class Sampling:
 def stream_clip(
     plan: Sequence[Chunk],
     *,
+    then: Chunk | None = None,
     reference: Reference,
     conditioner: Conditioner,
     denoiser: Denoiser,
@@ -80,6 +81,7 @@ def stream_clip(
     Args:
         plan: Chunks in order, each starting where its context starts in the one before, or without
             context from its reference frame.
+        then: The chunk that will follow the plan's last, which leaves it its context.
         reference: Gives the reference frame of a chunk.
         conditioner: Builds what the denoiser reads.
         denoiser: Makes latents.
@@ -98,7 +100,7 @@ def stream_clip(
     Source: InfiniteTalk, ``generate_infinitetalk``.
     """
     state: Mapping[str, Tensor] = {}
-    for chunk, following in zip(plan, [*plan[1:], None], strict=True):
+    for chunk, following in zip(plan, [*plan[1:], then], strict=True):
         known = sink.recall(chunk)
         if known is not None:
             state = known

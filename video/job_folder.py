@@ -71,6 +71,8 @@ class JobPlan:
         size: ``(height, width)`` of the clip.
         crf: x264's constant rate factor.
         sound_key: Digest of what is heard; another sound is another clip of the same chunks.
+        stop_frame: Where the clip ends if that is before its chunks do, in frames; its chunks are
+            those of the whole clip all the same.
     """
 
     keys: tuple[str, ...]
@@ -78,15 +80,40 @@ class JobPlan:
     size: tuple[int, int]
     crf: int = 12
     sound_key: str = ""
+    stop_frame: int | None = None
+
+    @property
+    def shown_frames(self) -> tuple[int, ...]:
+        """Frames of each chunk that are in the clip; chunks behind its end are left out."""
+        if self.stop_frame is None:
+            return self.kept_frames
+        shown, left = [], self.stop_frame
+        for kept in self.kept_frames:
+            if left > 0:
+                shown.append(min(kept, left))
+            left -= kept
+        return tuple(shown)
+
+    @property
+    def frames(self) -> int:
+        """Frames of the clip."""
+        return sum(self.shown_frames)
+
+    @property
+    def ends_early(self) -> bool:
+        """Whether the clip ends before its chunks do."""
+        return self.frames < sum(self.kept_frames)
 
     @property
     def seconds(self) -> float:
         """Length of the clip."""
-        return sum(self.kept_frames) / FPS
+        return self.frames / FPS
 
     @property
     def clip_key(self) -> str:
         """Key of the finished clip."""
+        if self.ends_early:
+            return digest(self.keys[: len(self.shown_frames)], self.sound_key, self.frames)
         return digest(self.keys, self.sound_key)
 
 
@@ -183,13 +210,14 @@ class JobFolder:
         if values is None:
             return None
         with self._understood(self.plan_file):
-            chunks = values["chunks"]
+            chunks, stop = values["chunks"], values.get("stop_frame")
             plan = JobPlan(
                 keys=tuple(str(chunk["key"]) for chunk in chunks),
                 kept_frames=tuple(int(chunk["frames"]) for chunk in chunks),
                 size=(int(values["size"][0]), int(values["size"][1])),
                 crf=int(values["crf"]),
                 sound_key=str(values["sound_key"]),
+                stop_frame=None if stop is None else int(stop),
             )
             clips = {
                 name: (str(clip["key"]), int(clip["bytes"]))
@@ -206,6 +234,7 @@ class JobFolder:
             "size": plan.size,
             "crf": plan.crf,
             "sound_key": plan.sound_key,
+            "stop_frame": plan.stop_frame,
             "sound": record.sound,
             "clips": {n: {"key": key, "bytes": size} for n, (key, size) in record.clips.items()},
             "chunks": [{"key": key, "frames": frames} for key, frames in chunks],

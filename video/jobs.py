@@ -94,24 +94,31 @@ def prune_job(root: Path, name: str, *, unfinished_too: bool = False, unused: bo
     Args:
         root: The folder of all jobs.
         name: The job.
-        unfinished_too: Also when its clip is not finished, so that rendering begins anew.
+        unfinished_too: Also when its clip is not finished, or ends before its chunks do, so that
+            rendering begins anew.
         unused: Only chunks that its plan does not use, of earlier settings; always allowed.
 
     Returns:
         The bytes that are free now.
 
     Raises:
-        InputError: The job runs, or is not finished.
+        InputError: The job runs, or its clip is not finished or not whole.
     """
     folder, record = open_job(root, name)
     lock = JobLock(folder)
     lock.acquire()
     try:
         finished = finished_clip(folder, record.plan) is not None
-        if not (finished or unfinished_too or unused):
+        allowed = unfinished_too or unused
+        if not (finished or allowed):
             raise InputError(
                 f"the job {name!r} is not finished, and its chunks are all there is of it: finish "
                 "it, or remove them with --all, or with --unused those of earlier settings."
+            )
+        if record.plan.ends_early and not allowed:
+            raise InputError(
+                f"the clip of the job {name!r} ends early, and the whole one would go on from its "
+                "chunks: render it whole, or remove them with --all."
             )
         segments = Segments(folder)
         used = set(record.plan.keys) if unused else set()
@@ -139,16 +146,17 @@ def export_job(root: Path, name: str, out: Path, sound: Sound | None = None) -> 
     check_target(out, ".mp4")
     plan, segments = record.plan, Segments(folder)
     held = {k for k, key in enumerate(plan.keys) if segments.holds(key)}
-    clip, chunks = finished_clip(folder, plan), leading(held)
+    clip, chunks = finished_clip(folder, plan), leading(held, plan)
     if clip is None and not chunks:
         raise InputError(f"the job {name!r} has no finished chunk yet; there is nothing to export.")
-    frames = sum(plan.kept_frames if clip is not None else plan.kept_frames[:chunks])
+    frames = plan.frames if clip is not None else sum(plan.shown_frames[:chunks])
     part = unfinished(out)
     try:
         if clip is not None:
             shutil.copyfile(clip, part)
         else:
-            write_clip(part, [segments.video(key) for key in plan.keys[:chunks]], sound)
+            paths = [segments.video(key) for key in plan.keys[:chunks]]
+            write_clip(part, paths, sound, frames=frames)
         check_frames(part, frames)
         publish(part, out)
     finally:

@@ -121,7 +121,7 @@ class JobSink:
         """Chunks that have to be made, by index; none when the clip is finished already."""
         if self.clip is not None:
             return []
-        return [k for k in range(len(self.plan.keys)) if k not in self._held]
+        return [k for k in range(len(self.plan.shown_frames)) if k not in self._held]
 
     def recall(self, chunk: Indexed) -> Mapping[str, Tensor] | None:
         """The state of a chunk that is there, else None, and the next frames are this chunk's."""
@@ -194,7 +194,7 @@ class JobSink:
         if self.keep is Keep.CLIP:
             for key in self._segments.stored():
                 self._segments.remove(key)
-        self.message = ""
+        self.message = ending(self.plan)
         self._write_status(JobState.FINISHED)
         self._lock.release()
         return self.clip
@@ -252,7 +252,7 @@ class JobSink:
     def _publish_clip(self, sound: Sound | None) -> Path:
         joined = unfinished(self._segments.video("clip"))
         try:
-            self._join(joined, len(self.plan.keys), sound)
+            self._join(joined, len(self.plan.shown_frames), sound)
             while True:
                 path = self.folder.next_clip()
                 entry = self.plan.clip_key, joined.stat().st_size
@@ -270,7 +270,7 @@ class JobSink:
 
     def _write_part(self) -> Path | None:
         """What is there from the beginning without a gap, or None when chunk 0 is missing."""
-        chunks = leading(self._held)
+        chunks = leading(self._held, self.plan)
         if not chunks:
             return None
         joined = unfinished(self._segments.video("part"))
@@ -283,19 +283,21 @@ class JobSink:
 
     def _join(self, path: Path, chunks: int, sound: Sound | None) -> None:
         segments = [self._segments.video(key) for key in self.plan.keys[:chunks]]
-        write_clip(path, segments, sound, self._metadata)
-        check_frames(path, sum(self.plan.kept_frames[:chunks]))
+        frames = sum(self.plan.shown_frames[:chunks])
+        write_clip(path, segments, sound, self._metadata, frames=frames)
+        check_frames(path, frames)
 
     def _write_status(self, state: JobState) -> None:
         clip = self.clip or self.part
-        done = range(len(self.plan.keys)) if self.clip is not None else self._held
-        frames = sum(self.plan.kept_frames[k] for k in done)
+        shown = self.plan.shown_frames
+        finished = self.clip is not None
+        done = [frames for k, frames in enumerate(shown) if finished or k in self._held]
         self.folder.write_status(
             JobStatus(
                 state=state,
                 chunks_done=len(done),
-                chunks=len(self.plan.keys),
-                seconds_done=frames / FPS,
+                chunks=len(shown),
+                seconds_done=sum(done) / FPS,
                 seconds=self.plan.seconds,
                 clip=None if clip is None else clip.name,
                 heartbeat=round(time.time(), 3),
@@ -319,10 +321,17 @@ def finished_clip(folder: JobFolder, plan: JobPlan) -> Path | None:
     return None
 
 
-def leading(held: set[int]) -> int:
-    """How many chunks there are from the first on without a gap."""
+def ending(plan: JobPlan) -> str:
+    """What is to say of where a finished clip ends; nothing when its chunks end there too."""
+    if not plan.ends_early:
+        return ""
+    return f"ends early: {plan.seconds:.2f} of {sum(plan.kept_frames) / FPS:.2f} s were asked for"
+
+
+def leading(held: set[int], plan: JobPlan) -> int:
+    """How many of the clip's chunks there are from the first on without a gap."""
     count = 0
-    while count in held:
+    while count in held and count < len(plan.shown_frames):
         count += 1
     return count
 

@@ -25,6 +25,8 @@ def write_clip(
     segments: Sequence[Path],
     sound: Sound | None,
     metadata: Mapping[str, str] | None = None,
+    *,
+    frames: int | None = None,
 ) -> None:
     """Write ``segments`` one after the other, with ``sound`` from time 0, as an mp4.
 
@@ -36,18 +38,21 @@ def write_clip(
         segments: Files of :class:`~endless_talk.video.h264.FrameEncoder` with equal settings.
         sound: What is heard; cut to the length of the clip if more than a frame longer.
         metadata: Tags to store; any names.
+        frames: End the clip after so many; None is all of them. Packets can be left out at the end
+            because there are no B-frames: nothing that stays looks at what comes later.
     """
     import av
 
     flags = {"movflags": "use_metadata_tags+faststart"}
-    clip_seconds = Fraction(sum(count_frames(segment) for segment in segments), FPS)
+    there = sum(count_frames(segment) for segment in segments)
+    total = there if frames is None else min(frames, there)
     with av.open(str(path), "w", format="mp4", container_options=flags) as output:
         output.metadata.update(metadata or {})
         with av.open(str(segments[0])) as first:
             video = output.add_stream_from_template(first.streams.video[0])
-        tracks = [_video_packets(segments, video)]
+        tracks = [_video_packets(segments, video, total)]
         if sound is not None:
-            tracks.append(sound_packets(sound, output, clip_seconds))
+            tracks.append(sound_packets(sound, output, Fraction(total, FPS)))
         for packet in heapq.merge(*tracks, key=_seconds):
             output.mux(packet)
 
@@ -64,7 +69,9 @@ def _seconds(packet: av.Packet) -> Fraction:
     return (packet.dts or 0) * packet.time_base
 
 
-def _video_packets(segments: Sequence[Path], output: VideoStream) -> Iterator[av.Packet]:
+def _video_packets(
+    segments: Sequence[Path], output: VideoStream, frames: int
+) -> Iterator[av.Packet]:
     import av
 
     written_frames = 0
@@ -72,10 +79,13 @@ def _video_packets(segments: Sequence[Path], output: VideoStream) -> Iterator[av
         with av.open(str(segment)) as source:
             stream = source.streams.video[0]
             offset = int(Fraction(written_frames, FPS) / stream.time_base)
+            left = int(Fraction(frames - written_frames, FPS) / stream.time_base)
             written_frames += stream.frames
             for packet in source.demux(stream):
                 if packet.dts is None or packet.pts is None:
                     continue  # the demuxer's end mark
+                if packet.pts >= left:
+                    break
                 packet.dts += offset
                 packet.pts += offset
                 packet.stream = output

@@ -32,6 +32,7 @@ class VideoSink:
         crf: x264's constant rate factor; 12 is visually lossless, 0 lossless (which few browsers
             play).
         metadata: Tags to store in the file, such as the workflow.
+        total: Frames of the clip; what is appended past them is left out. None takes all.
 
     Raises:
         InputError: An odd size, another suffix or a ``crf`` out of range.
@@ -45,8 +46,9 @@ class VideoSink:
         *,
         crf: int = 12,
         metadata: Mapping[str, str] | None = None,
+        total: int | None = None,
     ) -> None:
-        self.path = Path(path)
+        self.path, self.total = Path(path), total
         check_target(self.path, ".mp4")
         self._metadata = dict(metadata or {})
         self._part = unfinished(self.path.absolute())
@@ -68,7 +70,9 @@ class VideoSink:
             InputError: Another size, a non-float dtype, or values that are not finite.
             RuntimeError: The clip is finished or discarded.
         """
-        self._encoder.append(frames)
+        left = frames.shape[1] if self.total is None else self.total - self.frames
+        if left > 0:
+            self._encoder.append(frames[:, :left])
 
     def commit(self, state: Mapping[str, Tensor]) -> None:
         """Everything appended so far is one complete chunk; this sink has nothing to record."""

@@ -66,7 +66,14 @@ def test_another_ending_makes_only_the_end_of_a_long_voice_again(inputs):
     after = plan(inputs)
     # 81 frames and 72 more each: chunk 27 is the first to reach beyond 80 s.
     assert same_chunks(before, after) == 27 and after.sound_key != before.sound_key
-    assert same_chunks(before, plan(inputs, stop_at_seconds=50)) == 17
+
+
+def test_a_clip_that_ends_early_is_made_of_the_chunks_of_the_whole_one(inputs):
+    files.voice(inputs / "voice.wav", 100)
+    whole, early = plan(inputs), plan(inputs, stop_at_seconds=50)
+    assert early.keys == whole.keys and early.kept_frames == whole.kept_frames
+    assert early.frames == 1250 and len(early.shown_frames) == 18
+    assert early.clip_key != whole.clip_key
 
 
 def test_a_folder_that_may_only_be_read_is_refused(inputs, tmp_path):

@@ -134,11 +134,29 @@ def test_a_longer_try_keeps_what_the_shorter_one_made(given, tmp_path, capsys):
     root = tmp_path / "jobs"
     assert talk(given, root, "--stop-at", 1.0) == 0
     assert made(capsys.readouterr().out) == [1, 2]
+    tried = stubs.content(root / "talk")
+    assert talk(given, root, "--stop-at", 1.2) == 0
+    assert made(capsys.readouterr().out) == [3]
     assert talk(given, root) == 0
-    # The last chunk of the try handed nothing on.
-    assert made(capsys.readouterr().out) == [2, 3, 4]
-    clips = [path.name for path in (root / "talk").glob("*.mp4")]
-    assert sorted(clips) == ["talk_00001_.mp4", "talk_00002_.mp4"]
+    assert made(capsys.readouterr().out) == [4]
+    assert tried.items() <= stubs.content(root / "talk").items()
+    clips = sorted((root / "talk").glob("*.mp4"))
+    assert [len(files.frames_of(clip)) for clip in clips] == [25, 30, 41]
+
+
+def test_the_chunks_of_a_try_are_those_of_one_go(rendered, tmp_path):
+    assert talk(rendered / "given", tmp_path, "--stop-at", 0.9) == 0
+    tried = stubs.content(tmp_path / "talk", clips=False)
+    assert len(tried) == 4 and tried.items() <= stubs.content(rendered / "jobs/talk").items()
+
+
+def test_a_try_in_one_go_has_the_frames_of_the_job(rendered, tmp_path):
+    given, out = rendered / "given", tmp_path / "clip.mp4"
+    assert run(given / "portrait.png", given / "voice.wav", "--out", out, "--stop-at", 0.9) == 0
+    tried = files.frames_of(out).astype(int)
+    whole = files.frames_of(rendered / "jobs/talk/talk_00001_.mp4").astype(int)
+    # Every chunk begins with a keyframe of its own, so that the encoder's loss differs.
+    assert len(tried) == 23 and np.abs(tried - whole[:23]).mean() < 1.0
 
 
 def test_another_seed_makes_all_again_and_the_first_is_still_there(finished, capsys):

@@ -65,6 +65,7 @@ class Clip:
         total: Frames.
         seeds: Per chunk, by index; the others have seed 0.
         old: The same for chunks whose followers shall not notice.
+        plan: More of the ``JobPlan``, such as ``stop_frame``.
     """
 
     def __init__(self, total=41, seeds=None, old=None, **plan):
@@ -83,8 +84,10 @@ class Clip:
         return Sampling(torch.rand(shape, generator=generator) - 0.5, torch.tensor([1.0, 0.0]))
 
     def stream(self, sink, denoiser=None, **more):
+        needed = len(self.job.shown_frames)
         return stream_clip(
-            self.plan,
+            self.plan[:needed],
+            then=self.plan[needed] if needed < len(self.plan) else None,
             reference=Still(),
             conditioner=Conditions(),
             denoiser=denoiser or Denoiser(),

@@ -81,6 +81,15 @@ def test_stop_at_shortens_and_never_lengthens(tmp_path):
     assert plan(tmp_path, settings={"stop_at": 60.0}).frames == 125
 
 
+def test_stop_at_samples_the_chunks_of_the_whole_clip(tmp_path):
+    whole = plan(tmp_path, [speaker(seconds=9.0)])
+    early = plan(tmp_path, [speaker(seconds=9.0)], settings={"stop_at": 4.0})
+    assert early.whole == whole.whole == whole.plan and whole.then is None
+    assert early.sampled == whole.plan[:2] and early.then == whole.plan[2]
+    assert [chunk.kept_frames for chunk in early.plan] == [81, 19]
+    assert len(early.changes) == len(early.whole) and early.evaluations == 2 * 6
+
+
 def test_two_speakers_get_masks_on_the_token_grid(tmp_path):
     clip = plan(tmp_path, [speaker(region=half(True)), speaker(region=half(False))])
     assert clip.masks.shape == (3, (SOURCE[0] // 16) * (SOURCE[1] // 16))
