@@ -39,6 +39,9 @@ SPARE_BYTES = 200_000_000
 
 PROMPTS = ("positive", "negative")
 
+WITHOUT_TEXT = "set its text scale to 1 with 'one rule', or its folds to 'audio only'"
+"""How Talk Guidance reads no negative prompt."""
+
 
 @dataclass(frozen=True)
 class Weights:
@@ -145,12 +148,12 @@ def check_prompts(branches: list[str], connected: Set[str], recipe: Recipe | Non
     if "negative" in wanted and recipe is not None:
         raise InputError(
             f"Talk Guidance guides along the text, and the {recipe.set_name} was trained without: "
-            "set its text scale to 1."
+            f"{WITHOUT_TEXT}."
         )
     if "negative" in wanted and "negative" not in connected:
         raise InputError(
             "Talk Guidance guides along the text, but no negative prompt is connected: connect one "
-            "(an empty text will do), or set its text scale to 1."
+            f"(an empty text will do), or {WITHOUT_TEXT}."
         )
 
 

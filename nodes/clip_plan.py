@@ -7,7 +7,7 @@ elsewhere.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
@@ -16,7 +16,7 @@ from ..audio.speech import Speech
 from ..errors import InputError
 from ..frames import FPS, clip_frames
 from ..models.recipes import Recipe
-from ..samplers.guidance import BRANCH_INPUTS, Guidance
+from ..samplers.guidance import BRANCH_INPUTS, Guidance, TalkGuidance, calls_per_step
 from ..samplers.plan import CHUNK_FRAMES, CONTEXT_FRAMES, Chunk, ended_at, plan_shots
 from ..samplers.schedule import default_shift, flow_sigmas, sigmas_from
 from ..samplers.streaming import HandOn
@@ -86,6 +86,7 @@ class ClipPlan:
         warnings: What is allowed but probably not meant.
         notes: Where the timeline's lines and the shots begin, for the report.
         source_strength: How much of a source video the chunks begin from, 0 to 1.
+        guidance: The guidance rule.
     """
 
     settings: StreamSettings
@@ -99,6 +100,7 @@ class ClipPlan:
     warnings: list[str]
     notes: list[str]
     source_strength: float = 0.0
+    guidance: Guidance = field(default_factory=TalkGuidance)
 
     @property
     def frames(self) -> int:
@@ -118,12 +120,22 @@ class ClipPlan:
     @property
     def evaluations(self) -> int:
         """Calls of the network in the whole clip."""
-        return len(self.plan) * self.steps * len(self.branches)
+        return len(self.plan) * sum(self.calls)
+
+    @property
+    def schedule(self) -> Tensor:
+        """Noise levels that a chunk passes through, ``[steps + 1]``."""
+        return sigmas_from(self.sigmas, 1 - self.source_strength)
+
+    @property
+    def calls(self) -> list[int]:
+        """Calls of the network per step of a chunk."""
+        return calls_per_step(self.guidance, self.schedule)
 
     @property
     def steps(self) -> int:
         """Denoising steps per chunk."""
-        return len(sigmas_from(self.sigmas, 1 - self.source_strength)) - 1
+        return len(self.calls)
 
     def seed_of(self, chunk: Chunk) -> int:
         """Seed of a chunk's noise."""

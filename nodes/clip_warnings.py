@@ -10,11 +10,19 @@ from torch import Tensor
 from ..audio.speech import Speech
 from ..frames import FPS
 from ..models.recipes import Recipe
+from ..samplers.folds import FoldedScales
+from ..samplers.guidance import Guidance, calls_per_step, reads_negative
 from ..samplers.plan import Chunk
 from ..samplers.schedule import flow_sigmas, same_schedule
 
 LOWEST_START = 0.95
 """First noise level below which a clip that begins from noise alone looks wrong."""
+
+FEW_STEPS = 12
+"""Up to so many steps a step LoRA or a distilled model is taken for granted."""
+
+STEP_LORA_AUDIO = 2.0
+"""Audio scale that InfiniteTalk recommends with a step LoRA."""
 
 
 def find_warnings(speech: Speech, plan: list[Chunk], sigmas: Tensor) -> list[str]:
@@ -40,26 +48,58 @@ def find_warnings(speech: Speech, plan: list[Chunk], sigmas: Tensor) -> list[str
 
 
 def recipe_warnings(
-    recipe: Recipe, size: tuple[int, int], speakers: int, sigmas: Tensor
+    recipe: Recipe, size: tuple[int, int], speakers: int, sigmas: Tensor, guidance: Guidance
 ) -> list[str]:
     """What a base of a set was not trained for."""
     warnings = [recipe.size_warning(size, speakers)]
     if not same_schedule(sigmas, flow_sigmas(recipe.steps, recipe.shift)):
         warnings.append(recipe.schedule_warning)
+    calls = calls_per_step(guidance, sigmas)
+    if sum(calls) > len(calls):
+        warnings.append(
+            f"the {recipe.set_name} was distilled to go without guidance: with it a chunk takes "
+            f"{sum(calls)} network calls instead of {len(calls)}; leave Talk Guidance out"
+        )
     return [warning for warning in warnings if warning]
 
 
-def published_warnings(branches: list[str], sigmas: Tensor) -> list[str]:
+def published_warnings(guidance: Guidance, sigmas: Tensor) -> list[str]:
     """Steps and guidance that published weights and LoRAs were not made for."""
-    warnings, steps = [], len(sigmas) - 1
-    if steps > 12 and len(branches) == 1:
-        warnings.append(
+    calls = calls_per_step(guidance, sigmas)
+    steps, total = len(calls), sum(calls)
+    if steps > FEW_STEPS and total == steps:
+        return [
             f"{steps} steps without Talk Guidance: the voice is followed loosely; connect Talk "
             "Guidance (5/4), or use a step LoRA with 4 to 8 steps"
-        )
-    if steps < 12 and len(branches) == 3:
-        warnings.append(
+        ]
+    if steps > FEW_STEPS:
+        return []
+    if any(reads_negative(guidance.branches(sigma)) for sigma in sigmas[:-1].tolist()):
+        return [
             f"{steps} steps with text guidance: made for 40 steps without a step LoRA; with one, "
-            "set the text scale to 1"
-        )
-    return warnings
+            f"or a model distilled for few steps, {total} network calls per chunk instead of "
+            f"{steps} burn the colours: set the text scale to 1 with 'one rule'"
+        ]
+    scale = guidance.audio_scale if isinstance(guidance, FoldedScales) else 1.0
+    if scale > STEP_LORA_AUDIO:
+        return [
+            f"{steps} steps with an audio scale of {scale:g}: with a step LoRA "
+            f"{STEP_LORA_AUDIO:g} is as published, and more burns the colours"
+        ]
+    return []
+
+
+def embedded_warnings(guidance: Guidance, *, embedded: bool) -> list[str]:
+    """Guidance along the text on a base that has it built in.
+
+    Args:
+        guidance: The guidance rule.
+        embedded: Whether the base takes a guidance scale as an input, as public HunyuanVideo does.
+    """
+    asked = {name for sigma in (0.0, 1.0) for name in guidance.branches(sigma)}
+    if not embedded or not reads_negative(asked):
+        return []
+    return [
+        "this base has guidance along the text built in: choose 'audio only' at Talk Guidance "
+        "(audio 3, 2 network calls per step), and leave its own guidance at 6"
+    ]

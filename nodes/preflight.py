@@ -15,6 +15,7 @@ from torch import Tensor
 from ..errors import InputError
 from ..models.recipes import Recipe
 from ..samplers.plan import Chunk
+from ..samplers.schedule import sigmas_from
 from ..video.job_names import check_job_name
 from .checks import (
     PROMPTS,
@@ -101,7 +102,8 @@ def plan_clip(
     whole = attempt(lambda: plan_frames(settings, speech, reference))
     plan = whole and attempt(lambda: shown_chunks(whole, settings.stop_at))
     schedule = attempt(lambda: choose_sigmas(settings, reference.size, inputs.sigmas, recipe))
-    branches = [] if schedule is None else branches_of(inputs.guidance, schedule)
+    taken = None if schedule is None else sigmas_from(schedule, 1 - reference.source_strength)
+    branches = [] if taken is None else branches_of(inputs.guidance, taken)
     masks = attempt(lambda: place_speakers(speech, reference))
     for check in (*input_checks(settings, inputs, folder, weights), *checks):
         attempt(check)
@@ -120,9 +122,10 @@ def plan_clip(
         masks,
         changes,
         inputs.timeline,
-        warnings_of(inputs, plan, schedule, branches, recipe),
+        warnings_of(inputs, plan, schedule, recipe),
         notes,
         reference.source_strength,
+        inputs.guidance,
     )
 
 
@@ -141,12 +144,12 @@ def warnings_of(
     inputs: ClipInputs,
     plan: list[Chunk],
     schedule: Tensor,
-    branches: list[str],
     recipe: Recipe | None,
 ) -> list[str]:
     """What is probably not meant in a clip that can be made."""
     warnings = find_warnings(inputs.speech, plan, schedule)
     if recipe is None:
-        return warnings + published_warnings(branches, schedule)
+        return warnings + published_warnings(inputs.guidance, schedule)
     speakers = len(inputs.speech.speakers)
-    return warnings + recipe_warnings(recipe, inputs.reference.size, speakers, schedule)
+    size = inputs.reference.size
+    return warnings + recipe_warnings(recipe, size, speakers, schedule, inputs.guidance)

@@ -20,6 +20,7 @@ from ..errors import InputError
 from ..frames import FPS
 from ..model_loaders.base import entry_recipe, model_recipe
 from ..model_loaders.vae import entry_set, vae_set
+from ..samplers.folds import describe_calls
 from ..samplers.guidance import BRANCH_INPUTS, TalkGuidance
 from ..video.sound import Sound
 from . import sockets
@@ -304,8 +305,7 @@ def describe(
     lines = [
         f"{clip.frames} frames, {clock(clip.frames / FPS)} ({clip.frames / FPS:.2f} s), "
         f"{chunks} {'chunk' if chunks == 1 else 'chunks'}",
-        f"{clip.steps} steps per chunk, {len(clip.branches)} network "
-        f"{'call' if len(clip.branches) == 1 else 'calls'} per step: {clip.evaluations} in all",
+        f"{describe_calls(clip.calls, clip.schedule.tolist())}: {clip.evaluations} in all",
         *clip.notes,
     ]
     if outcome is not None:

@@ -14,11 +14,13 @@ from endless_talk.errors import InputError
 from endless_talk.models.recipes import Recipe
 from endless_talk.nodes.checks import Weights, check_disk
 from endless_talk.nodes.clip_plan import ClipInputs, StreamSettings
+from endless_talk.nodes.clip_warnings import embedded_warnings
 from endless_talk.nodes.preflight import plan_clip
 from endless_talk.reference.sources import reference_of
+from endless_talk.samplers.folds import Folds
 from endless_talk.samplers.guidance import TalkGuidance
 from endless_talk.samplers.plan import plan_chunks
-from endless_talk.samplers.schedule import flow_sigmas
+from endless_talk.samplers.schedule import even_sigmas, flow_sigmas
 
 SOURCE = (96, 128)
 
@@ -185,6 +187,70 @@ def test_a_disk_has_to_hold_the_clip_and_what_is_missing_of_its_chunks(tmp_path,
 def test_a_connected_negative_satisfies_text_guidance(tmp_path):
     clip = plan(tmp_path, guidance=TalkGuidance(5, 4), connected={"negative"})
     assert clip.branches == ["full", "audio_only", "unconditional"]
+
+
+def folded(tmp_path, *settings, **given):
+    given = {"connected": {"negative"}, "sigmas": even_sigmas(4, 5.0), **given}
+    return plan(tmp_path, guidance=TalkGuidance(*settings), **given)
+
+
+def test_evaluations_are_counted_step_by_step(tmp_path):
+    clip = folded(tmp_path, 5, 4, Folds.BY_NOISE)
+    assert clip.calls == [2, 2, 2, 3] and clip.evaluations == 2 * 9
+    fifty = folded(tmp_path, 5, 4, Folds.BY_NOISE, sigmas=even_sigmas(50, 7.0))
+    assert fifty.evaluations == 2 * 114
+    part = replace(clip, source_strength=0.3)
+    assert part.calls == [3, 3] and part.steps == 2, "0.7 and 0.625, below the switch"
+
+
+@pytest.mark.parametrize(
+    ("settings", "needed"),
+    [
+        ((5, 4, Folds.BY_NOISE), True),
+        ((1, 4, Folds.BY_NOISE), True),
+        ((1, 2, Folds.TWO), True),
+        ((5, 4, Folds.THREE), True),
+        ((1, 4, Folds.THREE), False),
+        ((5, 4, Folds.AUDIO), False),
+        ((1, 4, Folds.ONE_RULE), False),
+    ],
+)
+def test_a_negative_prompt_is_asked_for_when_any_step_reads_it(tmp_path, settings, needed):
+    if not needed:
+        assert folded(tmp_path, *settings, connected=set()).branches == ["full", "text_only"]
+        return
+    with pytest.raises(InputError, match="folds to 'audio only'"):
+        folded(tmp_path, *settings, connected=set())
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ((5, 4, Folds.BY_NOISE), "9 network calls per chunk instead of 4"),
+        ((5, 4), "12 network calls per chunk instead of 4"),
+        ((5, 4, Folds.AUDIO), "audio scale of 4: with a step LoRA 2"),
+        ((1, 2), None),
+        ((), None),
+    ],
+)
+def test_guidance_that_few_steps_do_not_want_is_a_warning(tmp_path, settings, says):
+    warnings = folded(tmp_path, *settings).warnings
+    assert len(warnings) == (says is not None)
+    assert all(says in warning for warning in warnings)
+
+
+def test_text_guidance_on_a_base_that_has_its_own_is_a_warning():
+    for settings in ((5, 4), (5, 4, Folds.BY_NOISE), (1, 3, Folds.TWO)):
+        (warning,) = embedded_warnings(TalkGuidance(*settings), embedded=True)
+        assert "'audio only'" in warning and "at 6" in warning
+        assert embedded_warnings(TalkGuidance(*settings), embedded=False) == []
+    assert embedded_warnings(TalkGuidance(5, 3, Folds.AUDIO), embedded=True) == []
+
+
+def test_guidance_on_a_set_that_was_distilled_without_is_a_warning(tmp_path):
+    given = {"weights": DEMO, "settings": {"steps": 4}, "guidance": TalkGuidance(1, 2)}
+    (warning,) = plan(tmp_path, [demo_speaker()], **given).warnings
+    assert "8 network calls instead of 4" in warning
 
 
 def test_a_voice_after_the_end_is_a_warning(tmp_path):
