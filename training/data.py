@@ -8,6 +8,7 @@ that both processes read the same pages.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -141,15 +142,21 @@ def to_tensor(frames: np.ndarray) -> Tensor:
     return tensor.movedim(-1, -4)
 
 
-def make_data(run: Run) -> dict[str, Clips]:
-    """Draw the whole set, each process its share of the tracks; continues where it stopped."""
+def make_data(run: Run, shapes: Sequence[Shape] | None = None) -> dict[str, Clips]:
+    """Draw a whole set, each process its share of the tracks; continues where it stopped.
+
+    Args:
+        run: The run.
+        shapes: What it consists of; ``SHAPES`` by default.
+    """
+    shapes = SHAPES if shapes is None else shapes
     folder = run.folder / "data"
     folder.mkdir(parents=True, exist_ok=True)
     if run.rank == 0:
-        for shape in SHAPES:
+        for shape in shapes:
             Clips(folder, shape, "w+")
     barrier()
-    for shape in SHAPES:
+    for shape in shapes:
         done_file = folder / f"{shape.name}-{run.rank}.json"
         done = json.loads(done_file.read_text()) if done_file.exists() else 0
         clips = Clips(folder, shape, "r+")
@@ -158,7 +165,7 @@ def make_data(run: Run) -> dict[str, Clips]:
             draw_track(run, clips, mine[index])
             done_file.write_text(json.dumps(index + 1))
     barrier()
-    return {shape.name: Clips(folder, shape) for shape in SHAPES}
+    return {shape.name: Clips(folder, shape) for shape in shapes}
 
 
 def draw_track(run: Run, clips: Clips, track: int) -> None:

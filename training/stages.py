@@ -20,6 +20,7 @@ AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 def work(
     rank: int,
+    family: str,
     rendezvous: Path,
     folder: Path,
     seed: int,
@@ -27,10 +28,16 @@ def work(
     until: str,
     out: Path | None,
 ) -> None:
-    """One of the processes."""
+    """One of the processes; ``family`` says which model, ``wan`` or ``hybrid``."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", f"file://{rendezvous}", rank=rank, world_size=WORKERS)
-    run_stages(Run(folder, seed, rank, WORKERS, scale), until, out)
+    run = Run(folder, seed, rank, WORKERS, scale)
+    if family == "hybrid":
+        from .hybrid.stages import run_stages as run_hybrid_stages
+
+        run_hybrid_stages(run, until, out)
+    else:
+        run_stages(run, until, out)
     dist.destroy_process_group()
 
 
