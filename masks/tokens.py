@@ -26,12 +26,25 @@ def fit_masks(masks: Tensor, box: CropBox) -> Tensor:
 
     Source: InfiniteTalk, ``resize_and_centercrop`` for tensors.
     """
+    check_size(masks, box)
+    return _nearest(masks, box.resized_size)[:, box.rows, box.columns]
+
+
+def check_size(masks: Tensor, box: CropBox) -> None:
+    """Refuse masks that were drawn on another picture.
+
+    Args:
+        masks: ``[K, H, W]``.
+        box: How the picture becomes the clip.
+
+    Raises:
+        InputError: Both sizes.
+    """
     if tuple(masks.shape[-2:]) != box.source_size:
         raise InputError(
             f"the mask is {size_text((masks.shape[-2], masks.shape[-1]))} pixels and the picture "
             f"{size_text(box.source_size)}; draw the mask on this picture, or resize it first."
         )
-    return _nearest(masks, box.resized_size)[:, box.rows, box.columns]
 
 
 def latent_masks(masks: Tensor, box: CropBox) -> Tensor:
@@ -45,27 +58,6 @@ def latent_masks(masks: Tensor, box: CropBox) -> Tensor:
     fitted = fit_masks(masks, box)
     latents = _nearest(fitted, (height // SPATIAL_STRIDE, width // SPATIAL_STRIDE))
     return (latents > 0).to(torch.float32)
-
-
-def whole_latents(mask: Tensor, box: CropBox) -> Tensor:
-    """Latents all of whose pixels are white, ``[1, h / 8, w / 8]`` of 0 and 1.
-
-    A latent at the edge of what is kept belongs to what is made, or a white rim would show.
-
-    Args:
-        mask: ``[1, H, W]`` in 0..1, drawn on the source or on the clip.
-        box: How the source becomes the clip.
-
-    Raises:
-        InputError: Several masks, or one of another size.
-    """
-    if mask.shape[0] != 1:
-        raise InputError(
-            f"keep is a batch of {mask.shape[0]} masks; expected one, which holds for all frames."
-        )
-    fitted = mask if tuple(mask.shape[1:]) == box.size else fit_masks(mask, box)
-    dark = (fitted < 0.5).to(torch.float32)
-    return 1 - F.max_pool2d(dark, SPATIAL_STRIDE)
 
 
 def token_masks(masks: Tensor) -> Tensor:

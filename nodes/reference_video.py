@@ -16,7 +16,7 @@ from comfy_api.latest import Input, InputImpl, io
 from torch import Tensor
 
 from ..frames import FPS
-from ..masks.tokens import whole_latents
+from ..masks.keep import kept_latents
 from ..reference.cuts import STAMP_SIZE, find_cuts, parse_cuts
 from ..reference.dubbing import (
     CHUNK_START,
@@ -189,7 +189,7 @@ class ReferenceVideo(io.ComfyNode):
                 fitted,
                 image_tokens=encode and encode(source.first),
                 encode=encode,
-                keep=None if keep is None else whole_latents(keep, source.box),
+                keep=None if keep is None else kept_latents(keep, source.box),
             )
         finally:
             pictures.close()

@@ -12,7 +12,7 @@ from endless_talk.audio.envelope import voice_envelope
 from endless_talk.audio.features import SAMPLES_PER_FRAME
 from endless_talk.crop import crop_box
 from endless_talk.frames import SPATIAL_STRIDE, latent_frames
-from endless_talk.masks.tokens import whole_latents
+from endless_talk.masks.keep import kept_latents
 from endless_talk.models.networks import built_in_weights, load_networks
 from endless_talk.reference.dubbing import DubSettings, DubSource, VideoReference
 from endless_talk.reference.video import PicturesVideo
@@ -33,12 +33,11 @@ FACE, FRAMES = 1501, 297
 """Four chunks of 81 frames."""
 
 MAX_LOSS = 1.10
-"""Difference to the source where it is kept, over that of the VAE's round trip: 1.003 recorded in
-the worst of six chunks, and no more in the last than in the first."""
+"""Difference to the source in all pixels drawn white, over that of the VAE's round trip: 1.038
+recorded in the worst chunk, and up to 1.062 with other faces (``docs/experiments.md``)."""
 
-MAX_LOSS_WITH_EDGE = 1.2
-"""The same with the latents at the edge, where the decoder sees a little of what was made: 1.05 to
-1.11 recorded. Six of ten kept latents lie there in so small a picture."""
+MAX_LOSS_INSIDE = 1.02
+"""The same one latent away from what is made: 1.007 recorded."""
 
 MIN_CORRELATION = 0.84
 
@@ -70,7 +69,7 @@ def keep_mask(source):
 def reference_to(source, **settings):
     video = PicturesVideo(torch.from_numpy(source.pixels).float() / 255, 25.0)
     size = (drawn.SIZE, drawn.SIZE)
-    keep = whole_latents(keep_mask(source), crop_box(size, size)) if settings.pop("kept") else None
+    keep = kept_latents(keep_mask(source), crop_box(size, size)) if settings.pop("kept") else None
     return VideoReference(DubSource(video, size, DubSettings(**settings)), size, keep=keep)
 
 
@@ -143,10 +142,9 @@ def dubbed(networks, source, voice):
     return reference, plan, made, truth, alone
 
 
-def losses(dubbed, latents):
+def losses(dubbed, where):
     """Per chunk, how far the clip is from the source, over how far the VAE alone is."""
     _, plan, made, truth, alone = dubbed
-    where = pixels_of(latents)
     assert where.float().mean() > 0.2
     spans = [slice(chunk.first_new_frame, chunk.stop_new_frame) for chunk in plan]
     return [
@@ -158,10 +156,11 @@ def losses(dubbed, latents):
     ]
 
 
-def test_what_is_kept_loses_no_more_than_in_the_vae(dubbed):
-    keep = dubbed[0].keep
-    inner, whole = losses(dubbed, inside(keep)), losses(dubbed, keep)
-    assert max(inner) <= MAX_LOSS and max(whole) <= MAX_LOSS_WITH_EDGE
+def test_what_is_white_loses_no_more_than_in_the_vae(dubbed, source):
+    white = losses(dubbed, keep_mask(source)[0].bool())
+    inner = losses(dubbed, pixels_of(inside(dubbed[0].keep)))
+    print(white, inner)
+    assert max(white) <= MAX_LOSS and max(inner) <= MAX_LOSS_INSIDE
     assert inner[-1] <= inner[0] + 0.02, "it drifts from chunk to chunk"
 
 

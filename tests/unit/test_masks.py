@@ -13,7 +13,6 @@ from endless_talk.masks.tokens import (
     fit_masks,
     latent_masks,
     token_masks,
-    whole_latents,
 )
 from endless_talk.reference.pictures import fit_picture
 
@@ -199,24 +198,3 @@ def test_a_speaker_who_vanishes_is_named_with_the_reason(region, message):
     regions = torch.stack([box_mask(SIZE, (150, 50, 350, 250)), region])
     with pytest.raises(InputError, match=message):
         check_speakers_visible(speaker_masks(regions), crop_box(SIZE, (128, 64)))
-
-
-def test_a_latent_is_kept_when_all_of_it_is_white():
-    box = crop_box((60, 100), (48, 80))
-    keep = torch.zeros(1, 48, 80)
-    keep[:, 8:32, 15:40] = 1
-    latents = whole_latents(keep, box)
-    assert latents.shape == (1, 6, 10)
-    assert latents.nonzero()[:, 1:].tolist() == [[y, x] for y in (1, 2, 3) for x in (2, 3, 4)]
-    drawn_on_source = torch.zeros(1, 60, 100)
-    drawn_on_source[:, 10:40, 15:50] = 0.8
-    assert torch.equal(whole_latents(drawn_on_source, box), latents)
-    assert whole_latents(torch.full((1, 48, 80), 0.4), box).sum() == 0
-
-
-def test_a_mask_to_keep_that_does_not_fit_is_refused():
-    box = crop_box((60, 100), (48, 80))
-    with pytest.raises(InputError, match="batch of 2 masks"):
-        whole_latents(torch.ones(2, 48, 80), box)
-    with pytest.raises(InputError, match="80x40 pixels"):
-        whole_latents(torch.ones(1, 40, 80), box)
