@@ -1,9 +1,10 @@
 """What each way of keeping colours, and of handing the context on, does to a long clip.
 
-Run: ``OMP_NUM_THREADS=1 python benchmarks/color_anchor.py [chunks] [clips]`` (100 chunks, 289 s,
-and one clip by default; about 5 minutes a clip on one core). Faces, voices and noise that training
-never saw come from fixed seeds; the embedded model makes the same clip with every setting. Colours
-in fractions of full scale against the portrait; first and last are chunks.
+Run: ``OMP_NUM_THREADS=1 python benchmarks/color_anchor.py [chunks] [clips] [setting ...]`` (100
+chunks, 289 s, one clip and every setting by default; about 5 minutes a clip on one core). Faces,
+voices and noise that training never saw come from fixed seeds; the embedded model makes the same
+clip with every setting. Colours in fractions of full scale against the portrait; first and last are
+chunks.
 """
 
 import os
@@ -81,8 +82,9 @@ def line(name: str, rows: list[dict[str, float]]) -> str:
     return f"{name:<28}" + " ".join(f"{cell:>8}" for cell in cells)
 
 
-def main(chunks: int = 100, clips: int = 1) -> None:
+def main(chunks: int = 100, clips: int = 1, settings: tuple[str, ...] = ()) -> None:
     """Print a line per setting and clip, then their means."""
+    chosen = {name: SETTINGS[name] for name in settings or SETTINGS}
     networks = load_networks(built_in_weights({}), torch.device("cpu"), torch.float32)
     frames = length(chunks)
     header = f"{'':<28}" + " ".join(f"{title:>8}" for title in COLUMNS.values())
@@ -95,7 +97,7 @@ def main(chunks: int = 100, clips: int = 1) -> None:
 
     for index in range(FIRST_CAST, FIRST_CAST + clips):
         face, voice = cast(index, frames)
-        for name, options in SETTINGS.items():
+        for name, options in chosen.items():
             started = time.perf_counter()
             setting = Setting(seed=index, **options)
             trial = render_trial(networks, [face], [voice.samples], frames, setting)
@@ -111,4 +113,5 @@ def main(chunks: int = 100, clips: int = 1) -> None:
 
 
 if __name__ == "__main__":
-    main(*(int(argument) for argument in sys.argv[1:]))
+    numbers = [int(argument) for argument in sys.argv[1:3]]
+    main(*numbers, settings=tuple(sys.argv[3:]))
