@@ -12,6 +12,7 @@ from ..errors import InputError
 from ..model_loaders.adapter import adapter_file, attached_adapter
 from ..model_loaders.base import model_recipe
 from ..samplers.guidance import Guidance
+from .clip_warnings import embedded_warnings
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,12 +68,19 @@ def model_warnings(sources: ClipSources) -> list[str]:
             "this base has no image branch, as Wan 2.2 has none: the published adapters were "
             "trained on Wan 2.1 I2V"
         )
+    warnings += embedded_warnings(sources.guidance, embedded=has_own_guidance(model))
     file = adapter_file(model)
     if len(speakers) > 1 and "single" in file.lower():
         warnings.append(
             f"{file} was trained for one speaker; use the Multi adapter for {len(speakers)}"
         )
     return warnings
+
+
+def has_own_guidance(model: Any) -> bool:
+    """Whether a guidance scale is an input of the network, as of the public HunyuanVideo."""
+    settings = getattr(model.model.diffusion_model, "params", None)
+    return bool(getattr(settings, "guidance_embed", False))
 
 
 def check_vae(vae: Any, model: Any) -> None:

@@ -1,6 +1,9 @@
 """Folds of guidance inside ComfyUI's samplers, and against its own guiders where they coincide."""
 
+from dataclasses import replace
+
 import pytest
+import tiny
 import torch
 from host_tree import find_tree
 
@@ -12,6 +15,7 @@ import host_models as hm  # noqa: E402  (needs ComfyUI)
 from comfy_extras.nodes_custom_sampler import Guider_DualCFG  # noqa: E402
 
 from endless_talk.model_loaders.adapter import attach_adapter  # noqa: E402
+from endless_talk.nodes.models import has_own_guidance  # noqa: E402
 from endless_talk.samplers.folds import Folds  # noqa: E402
 from endless_talk.samplers.guidance import (  # noqa: E402
     AdaptiveProjectedGuidance,
@@ -119,6 +123,14 @@ def test_the_network_is_called_as_often_as_the_plan_says(guidance, calls, talkin
     ours(twins, twins.host(counted), held_latents=3)
     assert calls_per_step(guidance, SIGMAS) == calls
     assert sum(rows) == sum(calls)
+
+
+def test_a_base_with_guidance_of_its_own_is_known(talking):
+    for own in (True, False):
+        config = replace(tiny.HYBRID, guidance_embed=own)
+        model = comfy.sd.load_diffusion_model_state_dict(hm.copied(tiny.hybrid(config)))
+        assert has_own_guidance(model) is own
+    assert not has_own_guidance(talking)
 
 
 def test_jitter_follows_the_chunk_s_seed_in_the_host(talking):
