@@ -27,7 +27,8 @@ from comfy.context_windows import IndexListCallbacks
 from torch import Tensor
 
 from .frames import TEMPORAL_STRIDE
-from .models.adapter import AUDIO, HOST_KEY, MASKS, STRENGTH
+from .models.adapter import AUDIO, GATES, HOST_KEY, MASKS, STRENGTH
+from .models.hybrid_adapter import GROUPED_AUDIO
 from .samplers.conditioning import reference_condition
 from .samplers.denoise import hold
 from .samplers.guidance import BRANCH_INPUTS, Guidance
@@ -121,6 +122,8 @@ class HostConditioner:
         image_tokens: CLIP vision tokens ``[1, 257, 1280]`` or None, or what gives them for a
             reference frame.
         seed: The clip's seed.
+        gates: Where each speaker is heard during a chunk ``[1, S, T or 1, N]``, which takes the
+            place of ``masks``; None is no gate.
     """
 
     def __init__(
@@ -134,10 +137,11 @@ class HostConditioner:
         strength: Tensor,
         image_tokens: Tensor | Callable[[Tensor], Tensor | None] | None,
         seed: int,
+        gates: Callable[[Chunk], Tensor] | None = None,
     ):
         self.codec, self.prompts, self.names = codec, prompts, names
         self.windows, self.masks, self.strength = windows, masks, strength
-        self.image_tokens, self.seed = image_tokens, seed
+        self.image_tokens, self.seed, self.gates = image_tokens, seed, gates
         self._seen: tuple[Tensor, int] | None = None
         self._picture: dict[str, Any] = {}
 
@@ -147,15 +151,32 @@ class HostConditioner:
         if seen is None or seen[0] is not reference or seen[1] != chunk.frames:
             self._picture = self._look_at(reference, chunk.frames)
             self._seen = (reference, chunk.frames)
-        windows = self.windows(chunk)
-        voice = self._hearing(windows, self.masks, self.strength)
-        silence = self._hearing(torch.zeros_like(windows[:1]), None, torch.ones(1))
+        voice, silence = self._voices(chunk)
         branches = {}
         for name in self.names:
             prompt, hears = BRANCH_INPUTS[name]
             values = {**self._picture, "model_conds": voice if hears else silence}
-            branches[name] = node_helpers.conditioning_set_values(self.prompts[prompt], values)
+            branches[name] = node_helpers.conditioning_set_values(self._prompt(prompt), values)
         return HostConditions(branches, chunk_seed(self.seed, chunk.index))
+
+    def _prompt(self, name: str) -> list[Any]:
+        """The CONDITIONING of a prompt as the network can read it."""
+        return self.prompts[name]
+
+    def _voices(self, chunk: Chunk) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What branches with the voices hear, and those without.
+
+        Silence has one speaker and no place; under gates it has those of the voices, so that
+        guidance changes nothing where nobody speaks.
+        """
+        windows = self.windows(chunk)
+        if self.gates is not None:
+            gates = {GATES: self.gates(chunk)}
+            quiet, ones = torch.zeros_like(windows), torch.ones(len(windows))
+            return hearing(windows, self.strength, gates), hearing(quiet, ones, gates)
+        masks = {} if self.masks is None else {MASKS: self.masks[None]}
+        quiet = torch.zeros_like(windows[:1])
+        return hearing(windows, self.strength, masks), hearing(quiet, torch.ones(1), {})
 
     def _look_at(self, reference: Tensor, frames: int) -> dict[str, Any]:
         """What depends on the reference frame alone, in the host's words."""
@@ -173,12 +194,11 @@ class HostConditioner:
             picture["clip_vision_output"] = output
         return picture
 
-    @staticmethod
-    def _hearing(windows: Tensor, masks: Tensor | None, strength: Tensor) -> dict[str, Any]:
-        heard = {AUDIO: windows[None], STRENGTH: strength[None]}
-        if masks is not None:
-            heard[MASKS] = masks[None]
-        return {name: comfy.conds.CONDRegular(tensor) for name, tensor in heard.items()}
+
+def hearing(windows: Tensor, strength: Tensor, places: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The host's conds of audio windows ``[S, F, ...]``, strengths ``[S]`` and places."""
+    heard = {AUDIO: windows[None], STRENGTH: strength[None], **places}
+    return {name: comfy.conds.CONDRegular(tensor) for name, tensor in heard.items()}
 
 
 class TalkGuider(comfy.samplers.CFGGuider):
@@ -358,14 +378,20 @@ def cut_audio(
     """Cut our conditioning to a host context window; None leaves a condition to the host.
 
     Audio counts pixel frames: the window's first latent frame hears its last pixel frame alone, as
-    the first of a chunk does, each later one its four.
+    the first of a chunk does, each later one its four. Audio grouped by latent frames, and gates
+    that move, are cut as the latents are.
     """
     if not name.startswith(f"{HOST_KEY}_"):
         return None
-    if name != AUDIO:
-        return value
     anchor = getattr(window, "causal_anchor_index", None)
     latents = [*([] if anchor is None else [anchor]), *window.index_list]
+    if name == GROUPED_AUDIO:
+        own = [TEMPORAL_STRIDE * latent + k for latent in latents for k in range(TEMPORAL_STRIDE)]
+        return value._copy_with(value.cond[:, :, own].to(device))
+    if name == GATES and value.cond.shape[2] > 1:
+        return value._copy_with(value.cond[:, :, latents].to(device))
+    if name != AUDIO:
+        return value
     frames = [TEMPORAL_STRIDE * latents[0]]
     for latent in latents[1:]:
         stop = TEMPORAL_STRIDE * latent + 1

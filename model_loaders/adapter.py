@@ -1,10 +1,7 @@
 """The audio adapter on a ComfyUI MODEL: loaded as a model of its own, attached by hooks on a clone.
 
-The adapter becomes an *additional model* of the clone, so that the host loads, offloads and frees
-it with the base. Three hooks make it speak: a wrapper around every call of the network projects
-the audio of the call, and two block patches hand queries, keys and the residual stream to an
-``AudioPass``. What the call hears travels in its conditioning, so that guidance branches, batches
-and context windows each get their own.
+Chooses by what the adapter is, and attaches InfiniteTalk's to Wan here: two block patches hand
+queries, keys and the residual stream to an ``AudioPass``. MagicInfinite's has a module of its own.
 """
 
 from __future__ import annotations
@@ -12,184 +9,128 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import comfy.model_management
-import comfy.model_patcher
-import comfy.ops
 import torch
-from comfy.ldm.modules.attention import optimized_attention
-from comfy.patcher_extension import WrappersMP
+from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ..models.adapter import (
-    AUDIO,
-    HOST_KEY,
-    MASKS,
-    STRENGTH,
-    AudioAdapter,
-    AudioPass,
-    Toolkit,
+from ..errors import InputError
+from ..models.adapter import AUDIO, GATES, HOST_KEY, MASKS, STRENGTH, AudioAdapter, AudioPass
+from ..models.configs import HybridConfig, WanConfig
+from ..models.detect import (
+    Kind,
+    adapter_config,
+    adapter_kind,
+    check_fits,
+    check_image_to_video,
+    require,
 )
-from ..models.detect import Kind, adapter_config, check_fits, check_image_to_video, require
+from ..models.hybrid_adapter import HybridAudioAdapter
 from ..models.routing import SpeakerRouting
-from ..models.weights import load_strict, open_weights
-from .base import model_sizes
+from ..models.weights import open_weights
+from .calls import (
+    HOST_TOOLKIT,
+    WRAPPED,
+    AudioCalls,
+    adapter_file,
+    attached_adapter,
+    host_attention,
+    managed,
+)
+from .family import model_sizes
+from .hybrid_adapter import attach_hybrid, detach_hybrid, load_hybrid_adapter
+
+__all__ = ["adapter_file", "attach_adapter", "attached_adapter", "host_attention", "load_adapter"]
 
 PATCHES = ("attn1_patch", "attn2_patch")
 
-CACHED_CALLS = 64
-"""Projected calls kept while a chunk is sampled: branches times context windows."""
 
-
-def host_attention(q: Tensor, k: Tensor, v: Tensor, *, exact: bool = False) -> Tensor:
-    """The host's attention with the signature of ``models.attention.attention``."""
-    return optimized_attention(
-        q.flatten(2),
-        k.flatten(2),
-        v.flatten(2),
-        heads=q.shape[2],
-        low_precision_attention=not exact,
-    )
-
-
-def load_adapter(path: str) -> comfy.model_patcher.ModelPatcher:
-    """Load an adapter file of any float types as a model that the host manages.
-
-    Weights stay as they are stored and are cast at use; scaled fp8, which has to be multiplied out,
-    becomes fp16.
+def load_adapter(path: str) -> ModelPatcher:
+    """Load an adapter file of any kind and any float types as a model that the host manages.
 
     Raises:
         FileNotFoundError, InputError: As ``models.weights.open_weights`` and ``detect.require``.
     """
-    file = require(open_weights(path), Kind.ADAPTER)
-    toolkit = Toolkit(comfy.ops.manual_cast, host_attention)
-    with torch.device("meta"):
-        adapter = AudioAdapter(adapter_config(file), toolkit)
-    multiplied_out = torch.float16 if file.scales else None
-    load_strict(adapter, file.read(dtype=multiplied_out), file.name)
-    patcher = comfy.model_patcher.CoreModelPatcher(
-        adapter,
-        load_device=comfy.model_management.get_torch_device(),
-        offload_device=comfy.model_management.unet_offload_device(),
-    )
-    patcher.set_attachments(HOST_KEY, file.name)
-    return patcher
+    file = open_weights(path)
+    if adapter_kind(file) is Kind.HYBRID_ADAPTER:
+        return load_hybrid_adapter(file)
+    part = require(file, Kind.ADAPTER)
+    config = adapter_config(part)
+    return managed(lambda: AudioAdapter(config, HOST_TOOLKIT), part)
 
 
-def attach_adapter(
-    model: comfy.model_patcher.ModelPatcher, adapter: comfy.model_patcher.ModelPatcher
-) -> comfy.model_patcher.ModelPatcher:
+def attach_adapter(model: ModelPatcher, adapter: ModelPatcher) -> ModelPatcher:
     """A clone of ``model`` that can hear.
 
     Without audio in the conditioning it computes what ``model`` computes.
 
     Raises:
-        InputError: The model is no Wan 2.1 image-to-video model, or of another size.
+        InputError: The model is of no family that talks, of another one than the adapter, or of
+            another size.
     """
     sizes = model_sizes(model)
-    check_image_to_video(sizes, "The connected model")
-    check_fits(sizes, adapter.model.config)
+    check_same_family(sizes, isinstance(adapter.model, HybridAudioAdapter))
     talking = model.clone()
     detach(talking)
-    talking.set_additional_models(HOST_KEY, [adapter])
-    calls = AudioCalls()
-    talking.add_wrapper_with_key(WrappersMP.APPLY_MODEL, HOST_KEY, calls.around_call)
-    talking.add_wrapper_with_key(WrappersMP.OUTER_SAMPLE, HOST_KEY, calls.around_sample)
-    talking.add_wrapper_with_key(WrappersMP.PREPARE_SAMPLING, HOST_KEY, calls.around_loading)
+    if isinstance(sizes, HybridConfig):
+        attach_hybrid(talking, adapter, sizes)
+        return talking
+    check_image_to_video(sizes, "The connected model")
+    check_fits(sizes, adapter.model.config)
+    AudioCalls(hear).attach(talking, adapter)
     talking.set_model_patch(BlockPatch(after_self_attention), "attn1_patch")
     talking.set_model_patch(BlockPatch(after_cross_attention), "attn2_patch")
     return talking
 
 
-def detach(model: comfy.model_patcher.ModelPatcher) -> None:
+def check_same_family(sizes: WanConfig | HybridConfig, hybrid_adapter: bool) -> None:
+    """Refuse an adapter of the other system.
+
+    Raises:
+        InputError: MagicInfinite's on a Wan model, or InfiniteTalk's on HunyuanVideo.
+    """
+    if isinstance(sizes, HybridConfig) and not hybrid_adapter:
+        raise InputError(
+            "The connected model is HunyuanVideo, and this is an InfiniteTalk adapter, which was "
+            "trained on Wan: choose a MagicInfinite adapter, or connect a Wan 2.1 image-to-video "
+            "model, such as wan2.1_i2v_480p_14B_fp16.safetensors."
+        )
+    if hybrid_adapter and not isinstance(sizes, HybridConfig):
+        raise InputError(
+            "The connected model is Wan, and this is a MagicInfinite adapter, which was trained on "
+            "HunyuanVideo: choose an InfiniteTalk adapter, such as "
+            "Wan2_1-InfiniteTalk-Multi_fp16.safetensors, or connect a HunyuanVideo model."
+        )
+
+
+def detach(model: ModelPatcher) -> None:
     """Remove what an earlier attachment left on a clone, so that a second one replaces it."""
-    for kind in (WrappersMP.APPLY_MODEL, WrappersMP.OUTER_SAMPLE, WrappersMP.PREPARE_SAMPLING):
+    for kind in WRAPPED:
         model.remove_wrappers_with_key(kind, HOST_KEY)
     patches = model.model_options["transformer_options"].get("patches", {})
     for name in PATCHES:
         kept = [patch for patch in patches.get(name, []) if not isinstance(patch, BlockPatch)]
         if name in patches:
             patches[name] = kept
+    detach_hybrid(model)
 
 
-def attached_adapter(
-    model: comfy.model_patcher.ModelPatcher,
-) -> comfy.model_patcher.ModelPatcher | None:
-    """The adapter attached to a model, or None."""
-    adapters = model.get_additional_models_with_key(HOST_KEY)
-    return adapters[0] if adapters else None
-
-
-def adapter_file(model: comfy.model_patcher.ModelPatcher) -> str:
-    """Name of the file the attached adapter came from, empty without one."""
-    adapter = attached_adapter(model)
-    return "" if adapter is None else adapter.get_attachment(HOST_KEY) or ""
-
-
-class AudioCalls:
-    """Puts the audio of every network call where the block patches find it.
-
-    Audio tokens do not depend on the timestep, so they are projected once per chunk, guidance
-    branch and context window, and forgotten when sampling ends.
-    """
-
-    def __init__(self):
-        self._tokens: dict[tuple[Any, ...], Tensor] = {}
-
-    def around_sample(self, executor: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """OUTER_SAMPLE: nothing projected survives a run, whatever ends it."""
-        self._tokens.clear()
-        try:
-            return executor(*args, **kwargs)
-        finally:
-            self._tokens.clear()
-
-    def around_loading(
-        self,
-        executor: Callable[..., Any],
-        model: comfy.model_patcher.ModelPatcher,
-        noise_shape: Any,
-        *args: Any,
-        **kwargs: Any,
-    ) -> Any:
-        """PREPARE_SAMPLING: ask for the adapter's activations too.
-
-        Queries, attention output, projection and norm are four streams of the base's width, beside
-        the fourteen or so of the base's widest layer; a larger batch is the only way to say so.
-        """
-        shape = [*noise_shape]
-        shape[2] = -(-shape[2] * 5 // 4)
-        return executor(model, shape, *args, **kwargs)
-
-    def around_call(self, executor: Callable[..., Any], *args: Any, **conds: Any) -> Any:
-        """APPLY_MODEL: take our conditioning out of the call and project its audio."""
-        audio = conds.pop(AUDIO, None)
-        masks, strength = conds.pop(MASKS, None), conds.pop(STRENGTH, None)
-        if audio is None:
-            return executor(*args, **conds)
-        x, options = args[0], args[5]
-        patcher = executor.class_obj.current_patcher
-        adapter = attached_adapter(patcher)
-        assert adapter is not None
-        routing = None if masks is None else SpeakerRouting(masks[0].to(x.device))
-        hearing = AudioPass(
-            adapter.model,
-            self._project(adapter.model, audio.to(x.device), options),
-            patcher.model.diffusion_model.num_heads,
-            routing,
-            strength,
-        )
-        return executor(*args[:5], {**options, HOST_KEY: hearing}, *args[6:], **conds)
-
-    def _project(self, adapter: AudioAdapter, audio: Tensor, options: dict[str, Any]) -> Tensor:
-        """Audio tokens ``[B, S, T, A, C]`` of a call."""
-        window = options.get("context_window")
-        indices = () if window is None else tuple(window.index_list)
-        key = (*options.get("uuids", ()), indices)
-        if key not in self._tokens:
-            if len(self._tokens) >= CACHED_CALLS:
-                self._tokens.clear()
-            self._tokens[key] = torch.cat([adapter.project(row.float()) for row in audio])
-        return self._tokens[key]
+def hear(
+    patcher: ModelPatcher, x: Tensor, ours: dict[str, Tensor], project: Callable[[Tensor], Tensor]
+) -> AudioPass | None:
+    """The audio of a call of Wan."""
+    audio, masks, gates = ours.get(AUDIO), ours.get(MASKS), ours.get(GATES)
+    if audio is None:
+        return None
+    adapter = attached_adapter(patcher)
+    assert adapter is not None
+    return AudioPass(
+        adapter.model,
+        project(audio),
+        patcher.model.diffusion_model.num_heads,
+        None if masks is None or gates is not None else SpeakerRouting(masks[0]),
+        ours.get(STRENGTH),
+        gates,
+    )
 
 
 class BlockPatch:

@@ -6,27 +6,32 @@ it asks sizes only; its weights may be of any format and are never looked at.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import comfy.sd
 import torch
-from comfy.ldm.wan.model import WanModel
 from comfy.model_patcher import ModelPatcher
 
 from ..errors import InputError
-from ..models.configs import WanConfig
+from ..models.configs import HybridConfig, WanConfig
 from ..models.detect import (
     Kind,
     adapter_config,
+    adapter_kind,
+    base_kind,
     check_fits,
     check_image_to_video,
     identify,
     require,
     wan_config,
 )
+from ..models.hybrid_detect import check_hybrid_fits, hybrid_adapter_config, hybrid_config
 from ..models.recipes import BUILT_IN, Recipe, check_same_set, recipe_of, set_of
-from ..models.weights import open_weights
+from ..models.weights import Header, open_weights
+from .adapter import check_same_family
 from .choice import AUTO
+from .family import model_sizes
 from .folders import find_file
 
 WEIGHT_DTYPES = {
@@ -38,8 +43,6 @@ WEIGHT_DTYPES = {
 """The host's choices of how weights are kept in memory, and what its loader is told for each."""
 
 _RECIPE = "endless_talk_recipe"
-
-_OTHER_INPUTS = ("vace", "camera", "camera_2.2", "s2v", "humo", "animate", "scail", "scail2")
 
 
 def load_base(path: Path, weight_dtype: str = "default") -> ModelPatcher:
@@ -76,8 +79,8 @@ def entry_recipe(base: str) -> Recipe | None:
 def find_pair(base: str, adapter: str) -> tuple[Path, Path]:
     """The files behind two list entries, checked against each other by their headers.
 
-    With the adapter on `auto`, a base that has an adapter merged into it is taken for both, and the
-    built-in demo takes its own.
+    With the adapter on `auto`, a base that has an adapter merged into it is taken for both, the
+    built-in demo takes its own, and HunyuanVideo takes MagicInfinite's.
 
     Raises:
         InputError: A file is of another kind, the base has no place for a picture, or the two do
@@ -86,17 +89,46 @@ def find_pair(base: str, adapter: str) -> tuple[Path, Path]:
     """
     base_path = find_file("base", base)
     base_file = open_weights(base_path)
-    sizes = wan_config(require(base_file, Kind.WAN))
-    check_image_to_video(sizes, base_file.name)
+    sizes = base_sizes(base_file)
     recipe_of(base_file)
     if base == BUILT_IN:
         adapter = own_adapter(adapter)
-    merged = adapter == AUTO and identify(base_file) is Kind.MERGED
-    adapter_path = base_path if merged else find_file("adapter", adapter)
-    adapter_file = require(open_weights(adapter_path), Kind.ADAPTER)
+    merged = adapter == AUTO and identify(base_file) in (Kind.MERGED, Kind.HYBRID_MERGED)
+    role = "hybrid_adapter" if adapter == AUTO and isinstance(sizes, HybridConfig) else "adapter"
+    adapter_path = base_path if merged else find_file(role, adapter)
+    adapter_file = open_weights(adapter_path)
     check_same_set(set_of(base_file), set_of(adapter_file), "audio adapter")
-    check_fits(sizes, adapter_config(adapter_file))
+    check_pair(sizes, adapter_file)
     return base_path, adapter_path
+
+
+def base_sizes(file: Header) -> WanConfig | HybridConfig:
+    """Sizes of a base model of either system.
+
+    Raises:
+        InputError: It is no base model, or has no place for a picture.
+    """
+    if base_kind(file) is Kind.HYBRID:
+        return hybrid_config(file)
+    sizes = wan_config(file)
+    check_image_to_video(sizes, file.name)
+    return sizes
+
+
+def check_pair(sizes: WanConfig | HybridConfig, adapter: Header) -> None:
+    """Refuse an adapter that was not made for a base of these sizes.
+
+    Raises:
+        InputError: It is no adapter, one of the other system, or of another size.
+    """
+    hybrid = adapter_kind(adapter) is Kind.HYBRID_ADAPTER
+    if not hybrid:
+        require(adapter, Kind.ADAPTER)
+    check_same_family(sizes, hybrid)
+    if isinstance(sizes, HybridConfig):
+        check_hybrid_fits(sizes, hybrid_adapter_config(adapter))
+    else:
+        check_fits(sizes, adapter_config(adapter))
 
 
 def own_adapter(adapter: str) -> str:
@@ -113,54 +145,48 @@ def own_adapter(adapter: str) -> str:
     )
 
 
-def find_adapter(adapter: str) -> Path:
+def find_adapter(adapter: str, model: ModelPatcher | None = None) -> Path:
     """The file behind a list entry, checked by its header to be an audio adapter.
+
+    Args:
+        adapter: The entry; `auto` means MagicInfinite's for HunyuanVideo.
+        model: What it is for; None while it is not known yet, and `auto` means what there is.
 
     Raises:
         InputError: The file is of another kind.
         FileNotFoundError: The file is gone.
     """
-    path = find_file("adapter", adapter)
-    adapter_config(require(open_weights(path), Kind.ADAPTER))
+    path = _adapter_file(adapter, model)
+    file = open_weights(path)
+    if adapter_kind(file) is Kind.HYBRID_ADAPTER:
+        hybrid_adapter_config(file)
+    else:
+        adapter_config(file)
     return path
+
+
+def _adapter_file(adapter: str, model: ModelPatcher | None) -> Path:
+    if adapter != AUTO:
+        return find_file("adapter", adapter)
+    if model is not None:
+        hybrid = isinstance(model_sizes(model), HybridConfig)
+        return find_file("hybrid_adapter" if hybrid else "adapter", adapter)
+    try:
+        return find_file("adapter", adapter)
+    except InputError:
+        with suppress(InputError):
+            return find_file("hybrid_adapter", adapter)
+        raise
 
 
 def check_model(model: ModelPatcher, adapter: Path) -> None:
     """Refuse a MODEL that the adapter in a file cannot be attached to.
 
     Raises:
-        InputError: Not a Wan transformer, one that takes no picture, or of another size.
+        InputError: Of no family that talks, one that takes no picture, of another family than the
+            adapter, or of another size.
     """
     sizes = model_sizes(model)
-    check_image_to_video(sizes, "The connected model")
-    check_fits(sizes, adapter_config(require(open_weights(adapter), Kind.ADAPTER)))
-
-
-def model_sizes(model: ModelPatcher) -> WanConfig:
-    """Sizes of a loaded Wan transformer, from its settings and not from its weights.
-
-    Raises:
-        InputError: Another architecture, or a Wan variant with inputs of its own.
-    """
-    network = model.model.diffusion_model
-    if not isinstance(network, WanModel):
-        raise InputError(
-            f"The connected model is {type(model.model).__name__}, not Wan; connect a Wan 2.1 "
-            "image-to-video model, such as wan2.1_i2v_480p_14B_fp16.safetensors."
-        )
-    if network.model_type in _OTHER_INPUTS:
-        raise InputError(
-            f"The connected model is the {network.model_type} variant of Wan; InfiniteTalk needs a "
-            "plain image-to-video model, such as wan2.1_i2v_480p_14B_fp16.safetensors."
-        )
-    return WanConfig(
-        dim=network.dim,
-        ffn_dim=network.ffn_dim,
-        heads=network.num_heads,
-        layers=len(network.blocks),
-        in_channels=network.in_dim,
-        out_channels=network.out_dim,
-        text_dim=network.text_dim,
-        text_tokens=network.text_len,
-        freq_dim=network.freq_dim,
-    )
+    if isinstance(sizes, WanConfig):
+        check_image_to_video(sizes, "The connected model")
+    check_pair(sizes, open_weights(adapter))

@@ -61,6 +61,13 @@ RULES = {
         ),
         example="Wan2_1-InfiniTetalk-Single_fp16.safetensors",
     ),
+    "hybrid_adapter": NameRule(
+        what="MagicInfinite audio adapter",
+        looks=r"magicinfinite",
+        foreign=r"lora|i2v|t2v",
+        published=(r"magicinfinite",),
+        example="magicinfinite_audio_adapter.safetensors",
+    ),
     "vae": NameRule(
         what="Wan 2.1 VAE",
         looks=r"wan.*vae|vae.*wan",
@@ -76,7 +83,7 @@ RULES = {
         example="wav2vec2-chinese-base_fp16.safetensors",
     ),
 }
-"""The four kinds of files that the pack opens."""
+"""The kinds of files that the pack opens."""
 
 
 def order_names(rule: NameRule, names: Iterable[str]) -> list[str]:

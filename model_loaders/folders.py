@@ -11,11 +11,12 @@ from pathlib import Path
 import folder_paths
 
 from ..models.recipes import BUILT_IN, BUILT_IN_FOLDER, built_in_file
-from .choice import AUTO, RULES, choose, order_names, rank
+from .choice import AUTO, RULES, choose, looks_like, order_names, rank
 
 FOLDERS = {
     "base": ("diffusion_models",),
     "adapter": ("model_patches", "diffusion_models"),
+    "hybrid_adapter": ("model_patches", "diffusion_models"),
     "vae": ("vae",),
     "wav2vec": ("audio_encoders", "wav2vec2", "transformers"),
 }
@@ -71,6 +72,8 @@ def describe(kind: str, path: Path) -> str:
     """A file for the line under a node: its kind, its folder and its name."""
     if path.parent == BUILT_IN_FOLDER:
         return f"{BUILT_IN}: {path.name}"
+    if kind == "adapter" and looks_like(RULES["hybrid_adapter"], path.name):
+        kind = "hybrid_adapter"
     return f"{RULES[kind].what}: {path.parent.name}/{path.name}"
 
 

@@ -168,11 +168,11 @@ class ApplyAdapter(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, adapter: str = AUTO, **_linked: object) -> object:
-        return file_stamp("adapter", adapter)
+        return path_stamp(find_adapter(adapter))
 
     @classmethod
     def execute(cls, model: io.Model.Type, adapter: str = AUTO) -> io.NodeOutput:
-        path = find_adapter(adapter)
+        path = find_adapter(adapter, model)
         check_model(model, path)
         show_under_node(cls.hidden.unique_id, describe("adapter", path))
         return io.NodeOutput(attach_adapter(model, load_adapter(str(path))))
