@@ -23,12 +23,12 @@ from ..video.journal import finished_clip
 from ..video.sound import Sound
 from .clip_plan import ClipPlan
 from .identity import identify_constant
-from .upstream import Prompt, is_link, made_from, nodes_ahead
+from .upstream import Prompt, ids_ahead, is_link, made_from, nodes_ahead
 
 FROM_GRAPH = ("model", "vae", "positive", "negative", "guidance", "sampler")
 """Sockets whose values count as what the graph makes them from."""
 
-ENCODER, TIMELINE = "EndlessTalkLoadWav2Vec", "timeline"
+ENCODER, TIMELINE, VISION = "EndlessTalkLoadWav2Vec", "timeline", "clip_vision"
 
 CRF = {False: 12, True: 0}
 """x264's constant rate factor: ``high`` and ``lossless``."""
@@ -87,16 +87,15 @@ def plan_job(
         "hand_on": settings.hand_on,
         "masks": clip.masks,
         "speakers": [[speaker.strength, speaker.normalized] for speaker in speakers],
-        "reference": reference.content,
-        "image_tokens": reference.image_tokens,
-        "source": [reference.source_strength, reference.keep],
     }
     places = chunk_places(clip.whole)
     voices = [voice_digests(speaker, clip.whole) for speaker in speakers]
 
     def part(index: int, change: ChunkChange) -> dict[str, Any]:
+        chunk, own = clip.whole[index], change.image is None
         return {
             "place": places[index],
+            "reference": reference.chunk_content(chunk.start_frame, chunk.frames, own=own),
             "voices": [voice[index] for voice in voices],
             "seed": settings.seed if change.seed is None else change.seed,
             "change": described(change, clip.timeline, graph.get(TIMELINE)),
@@ -145,6 +144,11 @@ def graph_identity(prompt: Prompt, node_id: str) -> dict[str, Any]:
     timeline = inputs.get(TIMELINE)
     if is_link(timeline) and "clip" in prompt[timeline[0]]["inputs"]:
         identity[TIMELINE] = made_from(prompt, timeline[0], "clip", identify_constant)
+    identity["clip_vision"] = sorted(
+        made_from(prompt, ahead, VISION, identify_constant)
+        for ahead in ids_ahead(prompt, node_id, "reference")
+        if VISION in prompt[ahead]["inputs"]
+    )
     loaders = (
         node["inputs"]
         for node in nodes_ahead(prompt, node_id, "speech")

@@ -40,6 +40,11 @@ def constant_ahead(
 
 def nodes_ahead(prompt: Prompt, node_id: str | None, socket: str) -> Iterator[Mapping[str, Any]]:
     """Every node that an input of a node depends on, each once."""
+    return (prompt[ahead] for ahead in ids_ahead(prompt, node_id, socket))
+
+
+def ids_ahead(prompt: Prompt, node_id: str | None, socket: str) -> Iterator[str]:
+    """Their ids."""
     waiting = [prompt[node_id]["inputs"].get(socket)] if node_id in prompt else []
     seen: set[str] = set()
     while waiting:
@@ -47,7 +52,7 @@ def nodes_ahead(prompt: Prompt, node_id: str | None, socket: str) -> Iterator[Ma
         if not is_link(value) or value[0] in seen or value[0] not in prompt:
             continue
         seen.add(value[0])
-        yield prompt[value[0]]
+        yield value[0]
         waiting += prompt[value[0]]["inputs"].values()
 
 

@@ -7,10 +7,11 @@ files; the pictures come from a ``SourceVideo``.
 
 from __future__ import annotations
 
-import hashlib
 from bisect import bisect_right
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +20,9 @@ from torch import Tensor
 from ..crop import CropBox, crop_box, size_text
 from ..errors import InputError
 from ..frames import FPS, SPATIAL_STRIDE
+from .content import content_hash, seen_content
 from .cuts import parse_seconds
+from .numbered import NumberedFrames
 from .pictures import frame_of, resize_crop
 from .sources import ImageEncoder, check_tokens, tokens_of
 from .video import SourceVideo
@@ -74,7 +77,7 @@ class DubSettings:
             )
 
 
-class DubSource:
+class DubSource(NumberedFrames):
     """The frames of a source video where the clip wants them, at the size of the clip.
 
     Args:
@@ -92,67 +95,57 @@ class DubSource:
     """
 
     def __init__(self, video: SourceVideo, size: tuple[int, int], settings: DubSettings):
+        super().__init__()
         self.video, self.settings = video, settings
         self.box = crop_box(video.size, size)
         self._named: list[int] | None = None
         if settings.keyframes not in (CHUNK_START, NEAREST_SHARP):
             expected = f"{CHUNK_START}, {NEAREST_SHARP}, or seconds such as 0, 4.5, 12"
             self._named = parse_seconds(settings.keyframes, video.frames, "keyframe", expected)
-        self._first: Tensor | None = None
-        self._latest: tuple[int, Tensor] | None = None
         self._recent: OrderedDict[int, np.ndarray] = OrderedDict()
 
-    @property
-    def first(self) -> Tensor:
-        """The reference frame of the clip's beginning, ``[3, h, w]`` in [-1, 1]."""
-        if self._first is None:
-            self._first = frame_of(self._fitted(self.keyframe(0)))
-        return self._first
+    def number(self, start_frame: int) -> int:
+        """Frame of the source that is the reference of the chunk that starts at a clip frame."""
+        return self.keyframe(start_frame)
 
-    def frame(self, start_frame: int) -> Tensor:
-        """The reference frame of the chunk that starts there, ``[3, h, w]`` in [-1, 1].
-
-        Raises:
-            IndexError: Before the clip's first frame.
-        """
-        if start_frame < 0:
-            raise IndexError(f"start_frame is {start_frame}; a chunk starts at frame 0 or later")
-        if start_frame == 0:
-            return self.first
-        index = self.keyframe(start_frame)
-        if self._latest is None or self._latest[0] != index:
-            self._latest = index, frame_of(self._fitted(index))
-        return self._latest[1]
+    def make(self, number: int) -> Tensor:
+        """A frame of the source, ``[3, h, w]`` in [-1, 1]."""
+        return frame_of(self._fitted(number))
 
     def frames(self, start_frame: int, count: int) -> Tensor:
         """The source under a stretch of the clip, ``[3, count, h, w]`` in [-1, 1].
 
         Past the end of a shot its last frame is held, so that nothing of the next one shows.
         """
-        after = self._same_shot(start_frame, count - 1)
-        shown = [start_frame, *after] + [after[-1] if after else start_frame] * count
-        wanted = [self.source_frame(frame) for frame in shown[:count]]
+        wanted = self.source_frames(start_frame, count)
         # In ascending order, whatever way the video runs.
         pictures = {index: self._fitted(index) for index in sorted(set(wanted))}
         return torch.stack([frame_of(pictures[index]) for index in wanted], dim=1)
 
+    def source_frames(self, start_frame: int, count: int) -> list[int]:
+        """Numbers of the frames that ``frames`` gives."""
+        after = self._same_shot(start_frame, count - 1)
+        shown = [start_frame, *after] + [after[-1] if after else start_frame] * count
+        return [self.source_frame(frame) for frame in shown[:count]]
+
     def keyframe(self, start_frame: int) -> int:
-        """Frame of the source that is the reference of the chunk that starts at a clip frame."""
+        """Frame of the source that a chunk sees which starts at a clip frame."""
         shown = self.source_frame(start_frame)
         if self._named is not None:
             begin = max((cut for cut in self.settings.cuts if cut <= shown), default=0)
             return max((index for index in self._named if begin <= index <= shown), default=begin)
         if self.settings.keyframes == CHUNK_START:
             return shown
-        near = [
-            *self._same_shot(start_frame, -SHARP_REACH),
-            start_frame,
-            *self._same_shot(start_frame, SHARP_REACH),
-        ]
-        distance = {self.source_frame(frame): abs(frame - start_frame) for frame in near}
+        distance = self._near(start_frame)
         return max(
             sorted(distance), key=lambda index: (sharpness(self._fitted(index)), -distance[index])
         )
+
+    def seen(self, start_frame: int) -> Any:
+        """What the frame is made from: its number in the source, or those it is chosen among."""
+        choice = self.settings.keyframes == NEAREST_SHARP
+        number = sorted(self._near(start_frame).items()) if choice else self.keyframe(start_frame)
+        return [self.video.content, number]
 
     def source_frame(self, frame: int) -> int:
         """Frame of the source under a frame of the clip."""
@@ -180,6 +173,15 @@ class DubSource:
         """Give back the file of the source; it is opened again when a frame is asked for."""
         self._recent.clear()
         self.video.close()
+
+    def _near(self, start_frame: int) -> dict[int, int]:
+        """Frames of the source around a frame of the clip, with their distance from it."""
+        near = [
+            *self._same_shot(start_frame, -SHARP_REACH),
+            start_frame,
+            *self._same_shot(start_frame, SHARP_REACH),
+        ]
+        return {self.source_frame(frame): abs(frame - start_frame) for frame in near}
 
     def _same_shot(self, frame: int, reach: int) -> list[int]:
         """Up to ``reach`` frames of the clip after a frame, or before it, of the same shot."""
@@ -258,15 +260,40 @@ class VideoReference:
         known = [cut for cut in self.source.settings.cuts if 0 < cut < min(own, frames)]
         return known + [frame for frame in range(own, frames) if self.source.is_cut(frame)]
 
-    @property
-    def content(self) -> str:
-        """A hash of all that its frames depend on."""
-        video, settings = self.source.video, self.source.settings
-        chosen = (settings.when_short, settings.cuts, settings.keyframes)
-        digest = hashlib.sha256(f"{video.content} {self.size} {chosen}".encode())
-        for tensor in (self.keep, self.image_tokens):
-            digest.update(b"" if tensor is None else tensor.float().cpu().numpy().tobytes())
-        return digest.hexdigest()
+    def chunk_content(self, start_frame: int, frames: int, *, own: bool = True) -> dict[str, Any]:
+        """What a chunk takes from the video, as part of its key; the clip's size is another part.
+
+        Args:
+            start_frame: Clip frame of the chunk's first frame.
+            frames: Frames sampled.
+            own: Whether it sees a frame of the video; a timeline may show it another picture.
+        """
+        content = seen_content(
+            self.source,
+            start_frame,
+            own=own,
+            tokens=self.token_hash,
+            encoded=self.encode is not None,
+        )
+        if not self.source_strength and self.keep is None:
+            return content
+        return {
+            **content,
+            "strength": self.source_strength,
+            "keep": self.keep_hash,
+            "video": self.source.video.content,
+            "under": self.source.source_frames(start_frame, frames),
+        }
+
+    @cached_property
+    def keep_hash(self) -> str | None:
+        """A hash of the mask of what stays, or None."""
+        return None if self.keep is None else content_hash(self.keep)
+
+    @cached_property
+    def token_hash(self) -> str | None:
+        """A hash of the image tokens of the first reference frame, or None."""
+        return None if self.image_tokens is None else content_hash(self.image_tokens)
 
     def close(self) -> None:
         """Give back the file; it is opened again when a frame is asked for."""

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import math
 from enum import Enum
+from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from ..crop import crop_box
 from ..frames import FPS
+from .content import content_hash
+from .numbered import NumberedFrames
 from .pictures import frame_of
 
 CLOSEST = 1.12
@@ -33,7 +35,7 @@ class Motion(str, Enum):
     PAN = "slow pan"
 
 
-class MovingReference:
+class MovingReference(NumberedFrames):
     """One picture, seen by a camera that moves forth and back without a jerk.
 
     A zoom begins with the whole picture. A pan begins in its middle, as close as it needs to have
@@ -50,37 +52,18 @@ class MovingReference:
     """
 
     def __init__(self, picture: np.ndarray, size: tuple[int, int], motion: Motion):
+        super().__init__()
         self._picture, self.motion = picture, motion.value
         self._box = crop_box((picture.shape[0], picture.shape[1]), size)
-        self._device = torch.device("cpu")
-        self._first = self._view(0)
-        self._latest = (0, self._first)
+        self._content = content_hash(picture)
 
-    def to(self, device: torch.device) -> MovingReference:
-        """Move the views to where the networks run."""
-        self._device = device
-        self._first = self._first.to(device)
-        self._latest = (0, self._first)
-        return self
+    def number(self, start_frame: int) -> int:
+        """The camera is elsewhere at every frame of the clip."""
+        return start_frame
 
-    @property
-    def first(self) -> Tensor:
-        """What the camera sees at the beginning, ``[3, h, w]`` in [-1, 1]."""
-        return self._first
-
-    def frame(self, start_frame: int) -> Tensor:
-        """What it sees when the chunk starts, ``[3, h, w]`` in [-1, 1].
-
-        Raises:
-            IndexError: Before the clip's first frame.
-        """
-        if start_frame < 0:
-            raise IndexError(f"start_frame is {start_frame}; a chunk starts at frame 0 or later")
-        if start_frame == 0:
-            return self._first
-        if start_frame != self._latest[0]:
-            self._latest = (start_frame, self._view(start_frame))
-        return self._latest[1]
+    def seen(self, start_frame: int) -> Any:
+        """What the frame is made from: the whole picture, and what the camera sees of it."""
+        return [self._content, self.view(start_frame)]
 
     def view(self, start_frame: int) -> tuple[float, float, float, float]:
         """Left, top, right and bottom of what the camera sees, in pixels of the picture."""
@@ -102,15 +85,16 @@ class MovingReference:
             (middle_y + half_y) * scale_y,
         )
 
-    def _view(self, start_frame: int) -> Tensor:
+    def make(self, number: int) -> Tensor:
+        """What the camera sees at a frame of the clip, ``[3, h, w]`` in [-1, 1]."""
         from PIL import Image
 
         height, width = self._box.size
-        left, top, right, bottom = self.view(start_frame)
+        left, top, right, bottom = self.view(number)
         # A view up to the border may lie past it by the last bit of a float.
         low, most = (max(left, 0.0), max(top, 0.0)), self._picture.shape[1::-1]
         view = (*low, min(right, most[0]), min(bottom, most[1]))
         resized = Image.fromarray(self._picture).resize(
             (width, height), Image.Resampling.BILINEAR, box=view
         )
-        return frame_of(np.array(resized)).to(self._device)
+        return frame_of(np.array(resized))

@@ -6,10 +6,10 @@ answer. Long source videos are read elsewhere.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from functools import cached_property
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -17,7 +17,9 @@ from torch import Tensor
 
 from ..crop import CropBox, crop_box, size_text
 from ..errors import InputError
+from .content import content_hash, seen_content
 from .motion import Motion, MovingReference
+from .numbered import NumberedFrames
 from .pictures import SMALLEST_PICTURE, fit_picture
 
 CLIP_TOKENS = (257, 1280)
@@ -53,8 +55,16 @@ class StillReference:
         """The same tensor for every chunk."""
         return self._frame
 
+    def seen(self, start_frame: int) -> Any:
+        """What the frame is made from: for every chunk the same."""
+        return self._content
 
-class FramesReference:
+    @cached_property
+    def _content(self) -> str:
+        return content_hash(self._frame)
+
+
+class FramesReference(NumberedFrames):
     """The frame of a short source that lies where the chunk starts; past its end the last one.
 
     Args:
@@ -69,32 +79,18 @@ class FramesReference:
     """
 
     def __init__(self, frames: np.ndarray, size: tuple[int, int]):
+        super().__init__()
         if len(frames) == 0:
             raise InputError("the source has no frames; expected at least 1.")
-        self._frames = frames
-        self._size = size
-        self._first = fit_picture(frames[0], size)
-        self._latest = (0, self._first)
+        self._frames, self._size = frames, size
 
-    @property
-    def first(self) -> Tensor:
-        """Frame 0, fitted, ``[3, h, w]`` in [-1, 1]."""
-        return self._first
+    def number(self, start_frame: int) -> int:
+        """The frame that lies there, or the last."""
+        return min(start_frame, len(self._frames) - 1)
 
-    def frame(self, start_frame: int) -> Tensor:
-        """Frame ``start_frame`` of the source or its last, fitted, ``[3, h, w]`` in [-1, 1].
-
-        Raises:
-            IndexError: The frame lies before the source's first.
-        """
-        if start_frame < 0:
-            raise IndexError(f"start_frame is {start_frame}; a chunk starts at frame 0 or later")
-        index = min(start_frame, len(self._frames) - 1)
-        if index == 0:
-            return self._first
-        if index != self._latest[0]:
-            self._latest = (index, fit_picture(self._frames[index], self._size))
-        return self._latest[1]
+    def make(self, number: int) -> Tensor:
+        """A frame, fitted, ``[3, h, w]`` in [-1, 1]."""
+        return fit_picture(self._frames[number], self._size)
 
 
 class PictureSource(Protocol):
@@ -107,6 +103,10 @@ class PictureSource(Protocol):
 
     def frame(self, start_frame: int) -> Tensor:
         """The one of the chunk that starts there."""
+        ...
+
+    def seen(self, start_frame: int) -> Any:
+        """What that one is made from, in numbers and strings; equal for equal frames."""
         ...
 
 
@@ -148,13 +148,26 @@ class PictureReference:
         """A picture has one shot."""
         return []
 
-    @property
-    def content(self) -> str:
-        """A hash of all that a clip takes from it."""
-        digest = hashlib.sha256(f"{self.size} {getattr(self.source, 'motion', 'still')}".encode())
-        for tensor in (self.source.first, self.image_tokens):
-            digest.update(b"" if tensor is None else tensor.float().cpu().numpy().tobytes())
-        return digest.hexdigest()
+    def chunk_content(self, start_frame: int, frames: int, *, own: bool = True) -> dict[str, Any]:
+        """What a chunk takes from the picture, as part of its key; the clip's size is another part.
+
+        Args:
+            start_frame: Clip frame of the chunk's first frame.
+            frames: Frames sampled; of a picture nothing lies under them.
+            own: Whether it sees this picture; a timeline may show it another.
+        """
+        return seen_content(
+            self.source,
+            start_frame,
+            own=own,
+            tokens=self.token_hash,
+            encoded=self.encode is not None,
+        )
+
+    @cached_property
+    def token_hash(self) -> str | None:
+        """A hash of the image tokens of the first reference frame, or None."""
+        return None if self.image_tokens is None else content_hash(self.image_tokens)
 
     def close(self) -> None:
         """There is nothing to give back."""

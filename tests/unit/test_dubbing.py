@@ -198,31 +198,12 @@ def test_a_mask_that_keeps_everything_is_refused():
     assert VideoReference(source(), SIZE, keep=keep).keep is keep
 
 
-def test_content_follows_everything_a_frame_depends_on():
-    def content(count=50, size=SIZE, keep=None, **settings):
-        return VideoReference(source(count, size, **settings), size, keep=keep).content
-
-    keep = torch.zeros(1, SIZE[0] // 8, SIZE[1] // 8)
-    others = [
-        content(49),
-        content(size=(32, 48)),
-        content(cuts=(20,)),
-        content(keyframes="nearest sharp"),
-        content(when_short="loop"),
-        content(keep=keep),
-    ]
-    assert len({content(), *others}) == 7
-    assert content() == content() == content(length="audio") == content(source_strength=0.3)
-
-
 def test_a_picture_has_the_same_face():
     picture = videos.numbered(3)
     reference = reference_of(picture, SIZE)
     assert reference.clip_frames(77) == 77 and reference.cuts(77) == []
     assert (reference.source_strength, reference.keep) == (0.0, None)
     assert reference.tokens(reference.source.frame(50)) is None
-    assert reference.content == reference_of(picture, SIZE).content
-    assert reference.content != reference_of(videos.numbered(4), SIZE).content
     reference.close()
 
 
