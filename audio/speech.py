@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -60,6 +60,10 @@ class Speaker:
         waveform: The sound as it was handed in, ``[channels, n]``.
         rate_hz: Samples per second of ``waveform``.
         normalized: Whether the encoder hears it at -23 LUFS.
+        track: Who says it in every frame of a video, with a ``summary``; nothing here looks inside.
+            ``region`` is then where that face is first seen.
+        rule: How pixels of the place become tokens where a mask tells a model who speaks: ``any``,
+            ``area``, ``nearest`` or ``soft``.
     """
 
     features: FeatureSource
@@ -72,6 +76,17 @@ class Speaker:
     waveform: Tensor
     rate_hz: int
     normalized: bool = True
+    track: Any = None
+    rule: str = "any"
+
+    @property
+    def place(self) -> str:
+        """Where it is said, in words."""
+        if self.track is not None:
+            return self.track.summary
+        return (
+            "whole picture" if self.region is None else f"{self.region.mean():.1%} of the picture"
+        )
 
     @property
     def hidden(self) -> int:
@@ -110,10 +125,8 @@ class Speech:
         """One line per speaker for the user: when, and where in the picture."""
         lines = []
         for number, speaker in enumerate(self.speakers, 1):
-            share = 1.0 if speaker.region is None else float(speaker.region.mean())
-            place = "whole picture" if speaker.region is None else f"{share:.1%} of the picture"
             span = f"{speaker.start_seconds:.2f} s to {speaker.seconds:.2f} s"
-            lines.append(f"speaker {number}: {span}, {place}")
+            lines.append(f"speaker {number}: {span}, {speaker.place}")
         return "\n".join(lines)
 
     def joined_by(self, speaker: Speaker) -> Speech:
@@ -144,6 +157,8 @@ def make_speaker(
     strength: float = 1.0,
     region: Tensor | None = None,
     normalize: bool = True,
+    track: Any = None,
+    rule: str = "any",
 ) -> Speaker:
     """Prepare a voice; nothing is encoded before a chunk asks for features.
 
@@ -155,16 +170,18 @@ def make_speaker(
         strength: Factor on what it adds to the picture.
         region: Where its speaker is, ``[H, W]``; None is the whole picture.
         normalize: Bring it to -23 LUFS first, as the adapter was trained.
+        track: Where its speaker is in every frame of a video.
+        rule: How pixels of the place become tokens.
 
     Raises:
         InputError: Sound that cannot be used, or a start or strength out of range.
     """
     if not (math.isfinite(strength) and strength >= 0):
         raise InputError(f"strength is {strength}; expected 0 or more, and 1 as published.")
-    track = track_from_waveform(waveform, rate_hz)
+    voice = track_from_waveform(waveform, rate_hz)
     if normalize:
-        track = Track(normalize_loudness(track.samples), track.seconds)
-    voice = delay_track(track, start_seconds) if start_seconds else track
+        voice = Track(normalize_loudness(voice.samples), voice.seconds)
+    voice = delay_track(voice, start_seconds) if start_seconds else voice
     samples = pad_for_clip(voice.samples, clip_frames(voice.seconds))
     return Speaker(
         features=FeatureTrack(encoder, samples),
@@ -177,6 +194,8 @@ def make_speaker(
         waveform=waveform,
         rate_hz=rate_hz,
         normalized=normalize,
+        track=track,
+        rule=rule,
     )
 
 

@@ -1,19 +1,23 @@
 """Boxes around faces: as typed, and as the host's detectors hand them out.
 
-Knows the formats of text, bounding boxes and landmarks as plain dicts and lists. It detects nothing
-and makes no masks.
+Knows the formats of text, bounding boxes and landmarks as plain dicts and lists, of one picture or
+of every frame of a video. It detects nothing and makes no masks.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ..errors import InputError
 
 Box = tuple[float, float, float, float]
 """``(left, top, right, bottom)`` in pixels, right and bottom exclusive."""
+
+MOMENT = re.compile(r"\s*(\d+):(\d{1,2}(?:\.\d+)?)(?:\s+(.*))?$")
+"""A time in minutes and seconds, and what follows it; no box has a colon."""
 
 
 def typed_boxes(text: str, size: tuple[int, int] = (1, 1)) -> list[Box]:
@@ -42,20 +46,81 @@ def typed_boxes(text: str, size: tuple[int, int] = (1, 1)) -> list[Box]:
     return boxes
 
 
+@dataclass(frozen=True)
+class BoxMoment:
+    """Where faces are from a moment of a video on, as typed.
+
+    Attributes:
+        seconds: From the start of the video.
+        boxes: One per face, in the order in which they were typed; None where a face is not there.
+    """
+
+    seconds: float
+    boxes: tuple[Box | None, ...]
+
+
+def has_moments(text: str) -> bool:
+    """Whether typed boxes begin with a time, and so belong to a video."""
+    return any(MOMENT.match(line) for line in text.splitlines())
+
+
+def typed_moments(text: str, size: tuple[int, int] = (1, 1)) -> list[BoxMoment]:
+    """Typed boxes of a video: lines of a time and the boxes of all faces.
+
+    Args:
+        text: Such as ``0:00 120, 80, 260, 240; 400, 90, 540, 250``, one line per moment; ``-`` is
+            a face that is not in the picture then.
+        size: ``(height, width)`` of the video.
+
+    Raises:
+        InputError: A line that is not understood, or times that do not ascend.
+    """
+    moments: list[BoxMoment] = []
+    for line in filter(None, map(str.strip, text.splitlines())):
+        found = MOMENT.match(line)
+        if found is None:
+            raise InputError(
+                f"boxes: the line {line!r} has no time, but others have; begin every line with "
+                "one, such as 0:04.2, and separate the faces of a line by semicolons."
+            )
+        seconds = 60 * int(found[1]) + float(found[2])
+        if moments and seconds <= moments[-1].seconds:
+            raise InputError(f"boxes: {line!r} comes too late; write the times in ascending order.")
+        words = [word.strip() for word in (found[3] or "").split(";") if word.strip()]
+        if not words:
+            raise InputError(f"boxes: {line!r} has a time but no box; write - for no face at all.")
+        boxes = tuple(None if word == "-" else typed_boxes(word, size)[0] for word in words)
+        moments.append(BoxMoment(seconds, boxes))
+    return moments
+
+
 def detected_boxes(bboxes: Any) -> list[Box]:
     """Boxes from the host's BOUNDING_BOX: one dict, a list of them, or a list per picture.
 
     Raises:
         InputError: Boxes of several pictures, or dicts without the four numbers.
     """
+    pictures = boxes_per_picture(bboxes)
+    _check_one_picture(len(pictures), "bboxes")
+    return pictures[0] if pictures else []
+
+
+def boxes_per_picture(bboxes: Any) -> list[list[Box]]:
+    """Boxes from the host's BOUNDING_BOX, a list per picture; plain lists are of one picture.
+
+    Raises:
+        InputError: Dicts without the four numbers.
+    """
     pictures: Any = [[bboxes]] if isinstance(bboxes, Mapping) else list(bboxes or [])
     if pictures and isinstance(pictures[0], Mapping):
         pictures = [pictures]
-    _check_one_picture(len(pictures), "bboxes")
     try:
         return [
-            (box["x"], box["y"], box["x"] + box["width"], box["y"] + box["height"])
-            for box in (pictures[0] if pictures else [])
+            [
+                (box["x"], box["y"], box["x"] + box["width"], box["y"] + box["height"])
+                for box in picture
+            ]
+            for picture in pictures
         ]
     except (KeyError, TypeError):
         raise InputError(
@@ -70,14 +135,21 @@ def landmark_boxes(landmarks: Mapping[str, Any]) -> tuple[list[Box], tuple[int, 
     Raises:
         InputError: Landmarks of several pictures.
     """
+    pictures, size = landmarks_per_picture(landmarks)
+    _check_one_picture(len(pictures), "landmarks")
+    return (pictures[0] if pictures else []), size
+
+
+def landmarks_per_picture(
+    landmarks: Mapping[str, Any],
+) -> tuple[list[list[Box]], tuple[int, int]]:
+    """Boxes around the landmarks of each face, a list per picture, and ``(height, width)``."""
     frames: Sequence[Iterable[Mapping[str, Any]]] = landmarks["frames"]
-    _check_one_picture(len(frames), "landmarks")
-    boxes: list[Box] = []
-    for face in frames[0] if frames else ():
-        left, top, right, bottom = (float(value) for value in face["bbox_xyxy"])
-        boxes.append((left, top, right, bottom))
     height, width = landmarks["image_size"]
-    return boxes, (int(height), int(width))
+    return [[_corners(face["bbox_xyxy"]) for face in faces] for faces in frames], (
+        int(height),
+        int(width),
+    )
 
 
 def grown(box: Box, share: float) -> Box:
@@ -87,8 +159,14 @@ def grown(box: Box, share: float) -> Box:
     return left - across, top - down, right + across, bottom + down
 
 
+def _corners(values: Iterable[Any]) -> Box:
+    left, top, right, bottom = (float(value) for value in values)
+    return left, top, right, bottom
+
+
 def _check_one_picture(count: int, what: str) -> None:
     if count > 1:
         raise InputError(
-            f"{what} are of {count} pictures; expected one. Detect the faces of a single picture."
+            f"{what} are of {count} pictures; expected one. Detect the faces of a single picture, "
+            "or connect the video they are of."
         )

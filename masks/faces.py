@@ -16,6 +16,7 @@ from torch import Tensor
 from ..crop import size_text
 from ..errors import InputError
 from .boxes import Box, grown
+from .pooling import ANY
 from .regions import box_mask
 from .regions import split_evenly as even_columns
 
@@ -30,10 +31,13 @@ class Faces:
     Attributes:
         regions: ``[S, H, W]`` of 0 and 1, from the left; the picture's own resolution.
         left_out: Parts of a drawn mask that were too small to be a face.
+        rule: How pixels become tokens where a model is told by a mask who speaks, one of
+            ``pooling.RULES``.
     """
 
     regions: Tensor
     left_out: int = 0
+    rule: str = ANY
 
     @property
     def count(self) -> int:
@@ -57,6 +61,9 @@ class Faces:
     def together(self) -> Tensor:
         """All faces as one mask ``[H, W]``."""
         return self.regions.amax(dim=0)
+
+    def track(self, face: int) -> None:
+        """A face of a picture does not move; see ``FaceTracks.track``."""
 
     def region(self, face: int) -> Tensor | None:
         """Region of a face, 1 the first from the left; 0 is the whole picture, None.

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from ..crop import size_text
 from ..errors import InputError
-from .boxes import detected_boxes, landmark_boxes, typed_boxes
+from .boxes import detected_boxes, has_moments, landmark_boxes, typed_boxes
 from .faces import Faces, faces_from_boxes, faces_from_mask, faces_side_by_side
+from .tracks import FaceTracks
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,17 +28,21 @@ class FaceSources:
         bboxes: The host's bounding boxes of one picture.
         mask: A drawn mask ``[N, H, W]`` in 0..1.
         boxes: Typed boxes.
+        detector: Finds faces in pictures; whoever has the pictures asks it, and goes on with its
+            landmarks.
     """
 
     landmarks: Mapping[str, Any] | None = None
     bboxes: Any = None
     mask: Tensor | None = None
     boxes: str = ""
+    detector: Any = None
 
     @property
     def given(self) -> list[str]:
         """Names of those that are there."""
         present = {
+            "face_detection_model": self.detector is not None,
             "landmarks": self.landmarks is not None,
             "bboxes": self.bboxes is not None,
             "mask": self.mask is not None,
@@ -66,16 +71,10 @@ def find_faces(
     Raises:
         InputError: No source or several, sizes that differ, or nothing found.
     """
-    given = sources.given
     if split_evenly:
         return _split(sources, size)
-    if len(given) != 1:
-        raise InputError(
-            f"Faces come from {' and '.join(given)} at once; use only one of them."
-            if given
-            else "Nothing tells where the faces are: connect landmarks or bboxes of a face "
-            "detector, connect a painted mask, type boxes, or set find to 'split evenly'."
-        )
+    check_one_source(sources)
+    given = sources.given
     if sources.mask is not None:
         _check_size(sources.mask, size)
         return faces_from_mask(sources.mask, dilate)
@@ -89,9 +88,28 @@ def find_faces(
         return faces_from_boxes(boxes, seen, grow)
     if size is None:
         raise InputError(f"Face Masks has {given[0]} but no picture; connect their picture too.")
+    if has_moments(sources.boxes):
+        raise InputError("boxes has times, but the picture does not move; connect the video.")
     if sources.bboxes is not None:
         return faces_from_boxes(detected_boxes(sources.bboxes), size, grow)
     return faces_from_boxes(typed_boxes(sources.boxes, size), size)
+
+
+def check_one_source(sources: FaceSources) -> None:
+    """Refuse several sources, and none.
+
+    Raises:
+        InputError: Names those that are there.
+    """
+    given = sources.given
+    if len(given) != 1:
+        raise InputError(
+            f"Faces come from {' and '.join(given)} at once; use only one of them."
+            if given
+            else "Nothing tells where the faces are: connect a face_detection_model, or landmarks "
+            "or bboxes of a detector, connect a painted mask, type boxes, or set find to 'split "
+            "evenly'."
+        )
 
 
 def _split(sources: FaceSources, size: tuple[int, int] | None) -> Faces:
@@ -118,11 +136,13 @@ def _check_size(mask: Tensor, size: tuple[int, int] | None) -> None:
         )
 
 
-def speaker_region(faces: Faces | None, face: int, mask: Tensor | None) -> Tensor | None:
+def speaker_region(
+    faces: Faces | FaceTracks | None, face: int, mask: Tensor | None
+) -> Tensor | None:
     """Where a speaker is, ``[H, W]`` of 0 and 1; None is the whole picture.
 
     Args:
-        faces: Faces of the picture, or None.
+        faces: Faces of the picture or video, or None; of a video it is where the face is first.
         face: Number of one of them from the left, from 1 on; 0 is none of them.
         mask: A mask ``[1, H, W]`` in 0..1 instead, or None.
 

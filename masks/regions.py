@@ -60,6 +60,22 @@ def box_mask(size: tuple[int, int], box: Sequence[float]) -> Tensor:
     Raises:
         InputError: Not four numbers, an empty box, or one wholly outside the picture.
     """
+    left, top, right, bottom = pixel_box(size, box)
+    mask = torch.zeros(size)
+    mask[max(top, 0) : bottom, max(left, 0) : right] = 1
+    return mask
+
+
+def pixel_box(size: tuple[int, int], box: Sequence[float]) -> tuple[int, int, int, int]:
+    """A box in whole pixels, ``(left, top, right, bottom)``, some of it inside the picture.
+
+    Args:
+        size: ``(height, width)`` of the picture in pixels.
+        box: As for ``box_mask``.
+
+    Raises:
+        InputError: Not four numbers, an empty box, or one wholly outside the picture.
+    """
     height, width = size
     if len(box) != 4 or not all(math.isfinite(value) for value in box):
         raise InputError(f"a box is 4 numbers (left, top, right, bottom), got {_box_text(box)}.")
@@ -76,9 +92,7 @@ def box_mask(size: tuple[int, int], box: Sequence[float]) -> Tensor:
             f"the box {_box_text(box)} lies outside the picture of {size_text(size)} pixels; give "
             "left, top, right, bottom in pixels of that picture."
         )
-    mask = torch.zeros(height, width)
-    mask[max(top, 0) : bottom, max(left, 0) : right] = 1
-    return mask
+    return left, top, right, bottom
 
 
 def published_box(bbox: Sequence[float]) -> tuple[int, int, int, int]:
