@@ -32,8 +32,9 @@ PIECE_FRAMES, LEAD_FRAMES = 81, 17
 
 
 class FirstFrame(Enum):
-    """What the first slot of the windows after the first holds; it is the only place where the
-    networks were trained to find a picture.
+    """What the first slot of the windows after the first holds.
+
+    It is the only place where the networks were trained to find a picture.
     """
 
     EVERY = "reference in every window"

@@ -48,7 +48,7 @@ class JobStatus:
         seconds: Length of the clip.
         clip: Name of the finished clip or of the part, or None.
         heartbeat: When this was written, in seconds since 1970.
-        message: Why it stopped.
+        message: Why it stopped; while it runs, what is being done where a chunk takes many steps.
     """
 
     state: JobState
@@ -73,6 +73,7 @@ class JobPlan:
         sound_key: Digest of what is heard; another sound is another clip of the same chunks.
         stop_frame: Where the clip ends if that is before its chunks do, in frames; its chunks are
             those of the whole clip all the same.
+        states: Keys of what is kept between the steps of a clip that is denoised as a whole.
     """
 
     keys: tuple[str, ...]
@@ -81,6 +82,7 @@ class JobPlan:
     crf: int = 12
     sound_key: str = ""
     stop_frame: int | None = None
+    states: tuple[str, ...] = ()
 
     @property
     def shown_frames(self) -> tuple[int, ...]:
@@ -218,6 +220,7 @@ class JobFolder:
                 crf=int(values["crf"]),
                 sound_key=str(values["sound_key"]),
                 stop_frame=None if stop is None else int(stop),
+                states=tuple(str(key) for key in values.get("states", ())),
             )
             clips = {
                 name: (str(clip["key"]), int(clip["bytes"]))
@@ -235,6 +238,7 @@ class JobFolder:
             "crf": plan.crf,
             "sound_key": plan.sound_key,
             "stop_frame": plan.stop_frame,
+            **({"states": plan.states} if plan.states else {}),
             "sound": record.sound,
             "clips": {n: {"key": key, "bytes": size} for n, (key, size) in record.clips.items()},
             "chunks": [{"key": key, "frames": frames} for key, frames in chunks],

@@ -15,6 +15,7 @@ from .files import check_target, publish, unfinished
 from .job_folder import HIDDEN, JobFolder, JobRecord, JobState, JobStatus
 from .job_lock import JobLock, is_running
 from .job_segments import Segments
+from .job_states import JobStates
 from .journal import check_frames, finished_clip, leading
 from .mux import write_clip
 from .sound import Sound
@@ -121,7 +122,7 @@ def prune_job(root: Path, name: str, *, unfinished_too: bool = False, unused: bo
                 "chunks: render it whole, or remove them with --all."
             )
         segments = Segments(folder)
-        used = set(record.plan.keys) if unused else set()
+        used = {*record.plan.keys, *record.plan.states} if unused else set()
         return sum(segments.remove(key) for key in segments.stored() if key not in used)
     finally:
         lock.release()
@@ -182,6 +183,7 @@ def verify_job(root: Path, name: str) -> tuple[int, list[str]]:
             whole += 1
         else:
             problems.append(f"chunk {index}: {problem}; the next run makes it again")
+    problems += JobStates(folder, plan.states).problems()
     for clip, (_, size) in record.clips.items():
         path = folder.path / clip
         if path.exists() and path.stat().st_size != size:

@@ -62,6 +62,12 @@ class JobSink:
         keep: What stays when the clip is finished.
         cancels: Errors that are the user's wish; anything else is a failure.
 
+    Attributes:
+        message: Why it stopped, for the status.
+        doing: What is being done between two chunks, for the status.
+        clip: The finished clip.
+        part: What is there of it.
+
     Raises:
         InputError: Another process renders the job, its files are of a newer version or damaged, or
             a size or crf that cannot be encoded.
@@ -81,6 +87,7 @@ class JobSink:
         check_settings(plan.size, plan.crf)
         self.folder, self.plan, self.keep = folder, plan, keep
         self.message = "stopped before the clip was complete"
+        self.doing = ""
         self.clip: Path | None = None
         self.part: Path | None = None
         self._sound, self._metadata, self._cancels = sound, dict(metadata or {}), cancels
@@ -301,7 +308,7 @@ class JobSink:
                 seconds=self.plan.seconds,
                 clip=None if clip is None else clip.name,
                 heartbeat=round(time.time(), 3),
-                message="" if state is JobState.RUNNING else self.message,
+                message=self.doing if state is JobState.RUNNING else self.message,
             )
         )
         self._beat = time.monotonic()
