@@ -42,15 +42,18 @@ class HybridConditioner(HostConditioner):
     """Conditions of a chunk or denoising window for a HunyuanVideo MODEL.
 
     Args:
-        args: As ``HostConditioner``; ``masks`` is not used (gates say where a speaker is heard, and
-            without them everybody is heard everywhere), nor is ``image_tokens`` (the picture's
-            tokens come in the prompt).
+        args: As ``HostConditioner``.
         model: The MODEL, with the adapter attached.
-        options: As ``HostConditioner``.
+        options: As ``HostConditioner``. Without ``gates`` the ``masks`` of the speakers are gates
+            that stand still, and without either everybody is heard everywhere; ``image_tokens`` are
+            not used, because the picture's tokens come in the prompt.
     """
 
     def __init__(self, *args: Any, model: Any, **options: Any):
         super().__init__(*args, **options)
+        if self.gates is None and self.masks is not None:
+            places = self.masks[None, :-1, None]  # the last one is the background's
+            self.gates = lambda _chunk: places
         network = model.model.diffusion_model
         self.concat = network.in_channels != network.out_channels
         self.guided = network.params.guidance_embed

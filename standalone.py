@@ -31,8 +31,9 @@ class ChunkConditions:
         contexts: Embedded text and image tokens per prompt (``positive``, ``negative``).
         concat: Mask and reference latent ``[1, 20, T, H, W]``.
         voice: Audio tokens of the speakers ``[1, S, T, A, C]``.
-        silence: Audio tokens of zero features, one speaker.
+        silence: Audio tokens of zero features: one speaker, under gates as many as speak.
         strength: Factor on what the audio adds, one per speaker ``[S]``.
+        gates: Where each speaker is heard ``[1, S, T or 1, N]``, instead of routing, or None.
     """
 
     contexts: Mapping[str, Contexts]
@@ -40,7 +41,11 @@ class ChunkConditions:
     voice: Tensor
     silence: Tensor
     strength: Tensor
+    gates: Tensor | None = None
 
+
+ChunkGates = Callable[[Chunk], Tensor]
+"""Where each speaker is heard during a chunk, ``[1, S, T or 1, N]`` in [0, 1]."""
 
 WindowReader = Callable[[FeatureSource, Chunk], Tensor]
 """Cuts the audio windows ``[1, F, 5, layers, channels]`` of one speaker for a chunk."""
@@ -67,6 +72,7 @@ class WanConditioner:
             model that has none.
         windows: How audio windows are cut.
         strength: Factor on what the audio adds, one per speaker ``[S]``; None is 1.
+        gates: Where each speaker is heard, which takes the place of routing; None is no gate.
     """
 
     def __init__(
@@ -80,9 +86,10 @@ class WanConditioner:
         image_tokens: Callable[[Tensor], Tensor] | None = None,
         windows: WindowReader = clamped_windows,
         strength: Tensor | None = None,
+        gates: ChunkGates | None = None,
     ):
         self.model, self.adapter, self.codec = model, adapter, codec
-        self.prompts, self.voices = texts, voices
+        self.prompts, self.voices, self.gates = texts, voices, gates
         self.image_tokens, self.windows = image_tokens, windows
         self.strength = torch.ones(len(voices)) if strength is None else strength
         self._seen: tuple[Tensor, int] | None = None
@@ -97,12 +104,15 @@ class WanConditioner:
             self._look_at(reference, chunk.frames)
         windows = torch.cat([self.windows(voice, chunk) for voice in self.voices])
         windows = windows.to(self._concat.device, self.adapter.audio_proj.proj1.weight.dtype)
+        gates = None if self.gates is None else self.gates(chunk)
+        quiet = torch.zeros_like(windows[:1] if gates is None else windows)
         return ChunkConditions(
             contexts={name: self._embed(name, text) for name, text in self.prompts.items()},
             concat=self._concat,
             voice=self.adapter.project(windows),
-            silence=self.adapter.project(torch.zeros_like(windows[:1])),
+            silence=self.adapter.project(quiet),
             strength=self.strength,
+            gates=gates,
         )
 
     def _look_at(self, reference: Tensor, frames: int) -> None:
@@ -151,15 +161,18 @@ class WanPredictor:
         """Velocity ``[C, T, H, W]`` of ``latents`` at ``sigma`` in [0, 1].
 
         A branch without the voice hears one silent speaker, and is not routed, whatever the number
-        of speakers.
+        of speakers; under gates it hears silence where the voices are heard, so that guidance
+        changes nothing anywhere else.
         """
         text, hears = BRANCH_INPUTS[branch]
+        routed = hears and conditions.gates is None
         audio = AudioPass(
             self.adapter,
             conditions.voice if hears else conditions.silence,
             self.model.config.heads,
-            self.routing if hears else None,
+            self.routing if routed else None,
             conditions.strength[None] if hears else None,
+            conditions.gates,
         )
         velocity = self.model(
             latents[None],

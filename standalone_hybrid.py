@@ -6,7 +6,7 @@ guidance branch into one call of the transformer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,10 +20,7 @@ from .samplers.conditioning import latent_windows, padded_reference
 from .samplers.guidance import BRANCH_INPUTS
 from .samplers.plan import Chunk
 from .samplers.protocols import VideoCodec
-from .standalone import WindowReader, clamped_windows
-
-ChunkGates = Callable[[Chunk], Tensor]
-"""Where each speaker is heard during a chunk, ``[1, S, T or 1, N]`` in [0, 1]."""
+from .standalone import ChunkGates, WindowReader, clamped_windows
 
 
 class HybridPrompt(NamedTuple):

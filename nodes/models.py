@@ -8,6 +8,7 @@ from typing import Any
 
 from ..audio.speech import Speech
 from ..bridge import unheard_hooks
+from ..bridge_hybrid import is_hybrid
 from ..errors import InputError
 from ..model_loaders.adapter import adapter_file, attached_adapter
 from ..model_loaders.base import model_recipe
@@ -63,7 +64,7 @@ def model_warnings(sources: ClipSources) -> list[str]:
     check_vae(sources.vae, model)
     warnings = [f"{words} of another node cannot run here" for words in unheard_hooks(model)]
     seeing = getattr(model.model.diffusion_model, "img_emb", None) is not None
-    if not seeing and model_recipe(model) is None:
+    if not (seeing or is_hybrid(model)) and model_recipe(model) is None:
         warnings.append(
             "this base has no image branch, as Wan 2.2 has none: the published adapters were "
             "trained on Wan 2.1 I2V"
@@ -88,18 +89,25 @@ def check_vae(vae: Any, model: Any) -> None:
     expected = model.model.latent_format.latent_channels
     if vae.latent_channels != expected or vae.latent_dim != 3:
         kind = "video" if vae.latent_dim == 3 else "picture"
+        right = "hunyuan_video_vae_bf16" if is_hybrid(model) else "wan_2.1_vae"
         raise InputError(
             f"this is a {kind} VAE of {vae.latent_channels} channels; the model needs a video VAE "
-            f"of {expected}: connect wan_2.1_vae.safetensors through Load Talking VAE."
+            f"of {expected}: connect {right}.safetensors."
         )
 
 
 def check_prompt_width(model: Any, prompts: Mapping[str, Any]) -> None:
     """Refuse prompts of a text encoder that the base was not trained with."""
-    expected = model.model.diffusion_model.text_dim
+    network = model.model.diffusion_model
+    how = "CLIPLoader of type wan (umt5_xxl_fp8_e4m3fn_scaled.safetensors)"
+    if is_hybrid(model):
+        expected = network.params.context_in_dim
+        how = "DualCLIPLoader of type hunyuan_video (llava_llama3 and clip_l)"
+    else:
+        expected = network.text_dim
     for name, prompt in prompts.items():
         if prompt and prompt[0][0].shape[-1] != expected:
             raise InputError(
                 f"the {name} prompt is {prompt[0][0].shape[-1]} wide, this model reads {expected}: "
-                "encode it with CLIPLoader of type wan (umt5_xxl_fp8_e4m3fn_scaled.safetensors)."
+                f"encode it with {how}."
             )

@@ -16,7 +16,9 @@ from torch import Tensor
 
 from ..audio.speech import Speech, mix_sound
 from ..audio.windows import audio_windows
-from ..bridge import HostCodec, HostConditioner, HostDenoiser, empty_prompt
+from ..bridge import HostCodec, HostDenoiser
+from ..bridge_hybrid import conditioner_for as host_conditioner
+from ..bridge_hybrid import empty_prompt_for
 from ..errors import InputError
 from ..frames import FPS, SPATIAL_STRIDE, latent_frames
 from ..reference.pictures import fit_picture
@@ -265,8 +267,9 @@ def conditioner_for(clip: ClipPlan, sources: ClipSources, codec: HostCodec) -> C
         spans = [audio_windows(s.features, chunk.start_frame, chunk.frames) for s in speakers]
         return torch.cat(spans)
 
-    empty = empty_prompt(sources.model)
-    inner = HostConditioner(
+    empty = empty_prompt_for(sources.model)
+    inner = host_conditioner(
+        sources.model,
         codec,
         {name: prompt or empty for name, prompt in sources.prompts.items()},
         clip.branches,
