@@ -6,7 +6,7 @@ Nothing big is loaded for that, so that a finished job loads nothing at all.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,9 @@ from ..frames import FPS
 from ..samplers.plan import Chunk
 from ..samplers.timeline import ChunkChange, ClipTimeline
 from ..video.job_folder import JobFolder, JobPlan
-from ..video.job_keys import chunk_keys, chunk_places, digest, sound_digests
+from ..video.job_keys import chunk_keys, chunk_places, digest, sound_digest, sound_digests
 from ..video.job_segments import Segments
 from ..video.journal import finished_clip
-from ..video.sound import Sound
 from .clip_plan import ClipPlan
 from .identity import identify_constant
 from .upstream import Prompt, ids_ahead, is_link, made_from, nodes_ahead
@@ -61,7 +60,7 @@ def plan_job(
     clip: ClipPlan,
     speech: Speech,
     reference: Any,
-    soundtrack: Sound | None,
+    soundtrack: Mapping[str, Any] | None,
     *,
     graph: Mapping[str, Any],
     root: Path,
@@ -72,7 +71,7 @@ def plan_job(
         clip: The plan.
         speech: Who speaks.
         reference: Where reference frames come from.
-        soundtrack: Sound instead of the voices, or None.
+        soundtrack: The host's AUDIO instead of the voices, or None.
         graph: From ``graph_identity``.
         root: Folder of all jobs.
     """
@@ -90,6 +89,7 @@ def plan_job(
     }
     places = chunk_places(clip.whole)
     voices = [voice_digests(speaker, clip.whole) for speaker in speakers]
+    described = describe_with(clip.timeline, graph.get(TIMELINE))
 
     def part(index: int, change: ChunkChange) -> dict[str, Any]:
         chunk, own = clip.whole[index], change.image is None
@@ -98,7 +98,7 @@ def plan_job(
             "reference": reference.chunk_content(chunk.start_frame, chunk.frames, own=own),
             "voices": [voice[index] for voice in voices],
             "seed": settings.seed if change.seed is None else change.seed,
-            "change": described(change, clip.timeline, graph.get(TIMELINE)),
+            "change": described(change),
         }
 
     parts = [part(index, change) for index, change in enumerate(clip.changes)]
@@ -117,20 +117,24 @@ def plan_job(
     return RenderJob(JobFolder(root, settings.job_name), plan, before)
 
 
-def described(change: ChunkChange, timeline: ClipTimeline | None, clip: Any) -> Any:
-    """What a change brings, whatever its number among the timeline's prompts and images.
+def describe_with(timeline: ClipTimeline | None, clip: Any) -> Callable[[ChunkChange], Any]:
+    """From a change to what it brings, whatever its number among a timeline's prompts and images.
 
     Args:
-        change: Of one chunk.
         timeline: The timeline, if there is one; one that changes nothing is none.
         clip: What the text encoder behind it is made from.
     """
-    prompt = image = None
-    if timeline is not None and change.prompt is not None:
-        prompt = [timeline.timeline.prompts[change.prompt], clip]
-    if timeline is not None and change.image is not None:
-        image = timeline.images[change.image]
-    return [prompt, image, change.audio]
+    images = [] if timeline is None else [digest(image) for image in timeline.images]
+
+    def described(change: ChunkChange) -> Any:
+        prompt = image = None
+        if timeline is not None and change.prompt is not None:
+            prompt = [timeline.timeline.prompts[change.prompt], clip]
+        if change.image is not None:
+            image = images[change.image]
+        return [prompt, image, change.audio]
+
+    return described
 
 
 def graph_identity(prompt: Prompt, node_id: str) -> dict[str, Any]:
@@ -173,8 +177,12 @@ def voice_digests(speaker: Speaker, plan: Sequence[Chunk]) -> list[str]:
     )
 
 
-def sound_identity(speech: Speech, soundtrack: Sound | None) -> Any:
-    """What is heard in the clip."""
+def sound_identity(speech: Speech, soundtrack: Mapping[str, Any] | None) -> Any:
+    """What is heard in the clip: a host AUDIO, or else the voices."""
     if soundtrack is not None:
-        return [soundtrack.samples, soundtrack.rate_hz]
-    return [[each.waveform, each.rate_hz, each.start_seconds] for each in speech.speakers]
+        waveform, rate_hz = soundtrack["waveform"], soundtrack["sample_rate"]
+        return [sound_digest(waveform, rate_hz / FPS), rate_hz]
+    return [
+        [sound_digest(each.waveform, each.rate_hz / FPS), each.rate_hz, each.start_seconds]
+        for each in speech.speakers
+    ]

@@ -242,7 +242,7 @@ def job_from(clip: ClipPlan, inputs: Mapping[str, Any], hidden: Any) -> RenderJo
         clip,
         inputs["speech"],
         inputs["reference"],
-        soundtrack_of(inputs.get("soundtrack")),
+        inputs.get("soundtrack"),
         graph=graph_identity(hidden.prompt, hidden.unique_id),
         root=Path(folder_paths.get_output_directory()) / FOLDER,
     )
