@@ -22,6 +22,7 @@ from ..model_loaders.base import entry_recipe, model_recipe
 from ..model_loaders.vae import entry_set, vae_set
 from ..samplers.folds import describe_calls
 from ..samplers.guidance import BRANCH_INPUTS, TalkGuidance
+from ..video.job_lock import check_free
 from ..video.sound import Sound
 from . import sockets
 from .checks import PROMPTS, Weights, check_disk
@@ -129,6 +130,7 @@ class StreamingSampler(io.ComfyNode):
         job = job_from(clip, inputs, cls.hidden)
         if not job.missing:
             return []
+        check_free(job.folder)
         check_disk(clip.sampled, job.missing, job.plan.size, job.folder.path)
         wanted = [name for name in LAZY if name not in PROMPTS or reads(clip, name)]
         # A connected input that was not evaluated yet is there and None.

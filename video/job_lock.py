@@ -105,6 +105,16 @@ def is_running(folder: JobFolder) -> bool:
         return False
 
 
+def check_free(folder: JobFolder) -> None:
+    """Refuse a job that another process renders; it is not taken by that, and may be later.
+
+    Raises:
+        InputError: Another process renders it.
+    """
+    if is_running(folder):
+        raise _busy(folder, folder.read_status())
+
+
 def is_taken(folder: JobFolder, locked: bool | None, status: JobStatus | None) -> bool:
     """Whether a job belongs to another process.
 

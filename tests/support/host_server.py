@@ -234,8 +234,13 @@ class Server:
             raise RefusedError(refusal(reply))
         return reply["prompt_id"]
 
-    def result(self, prompt_id: str, timeout: float = 120) -> Outcome:
+    def result(self, prompt_id: str, timeout: float = 120, meanwhile=lambda: None) -> Outcome:
         """Wait for a queued graph to end.
+
+        Args:
+            prompt_id: From ``submit``.
+            timeout: Seconds.
+            meanwhile: Called some twenty times a second.
 
         Raises:
             TimeoutError: It did not end in time.
@@ -247,6 +252,7 @@ class Server:
             entry = self.request(f"/history/{prompt_id}").get(prompt_id)
             if entry and entry.get("status"):
                 return outcome(entry)
+            meanwhile()
             time.sleep(0.05)
         raise TimeoutError(f"no result after {timeout:g} s\n{self.log_tail()}")
 
@@ -354,6 +360,19 @@ async def collect(url: str, events: Events, ready: threading.Event, done: thread
                     events.take(message.data)
                 elif message.type in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR):
                     return
+
+
+def beside(server: Server, base: Path, **options) -> Server:
+    """A second server, not started, with the models, input and output of another on one disk.
+
+    Args:
+        server: The other one.
+        base: Empty folder for everything else.
+        options: Further arguments of ``Server``.
+    """
+    for name in ("models", "input", "output"):
+        (base / name).symlink_to(server.base / name)
+    return Server(server.tree, base, **options)
 
 
 def free_port() -> int:

@@ -12,7 +12,7 @@ import pytest
 from endless_talk.errors import InputError
 from endless_talk.video import job_lock
 from endless_talk.video.job_folder import JobFolder, JobState, JobStatus
-from endless_talk.video.job_lock import JobLock, is_running
+from endless_talk.video.job_lock import JobLock, check_free, is_running
 from endless_talk.video.journal import JobSink
 
 RUNNING = JobStatus(JobState.RUNNING, 3, 9, 1.0, 3.0, None, 0.0, "")
@@ -69,6 +69,8 @@ def test_a_second_process_is_refused_with_a_sentence(folder, other):
     with pytest.raises(InputError, match=r"'talk' \(chunk 1 of 4, seen \d+ s ago\)") as caught:
         clip.render(folder.path.parent)
     assert "choose another job name" in str(caught.value)
+    with pytest.raises(InputError, match="choose another job name"):
+        check_free(folder)
     assert is_running(folder)
     assert {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()} == before
 
@@ -90,6 +92,8 @@ def test_a_job_is_free_again_when_it_is_left(folder):
     assert taken(folder) is None
     stubs.Clip().render(folder.path.parent)
     assert taken(folder) is None and not is_running(folder)
+    check_free(folder)
+    assert taken(folder) is None, "to look is not to take"
 
 
 def elsewhere(folder):
