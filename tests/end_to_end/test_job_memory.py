@@ -4,14 +4,13 @@ Networks are stubs; features, frames, encoding and the journal are of full size.
 """
 
 import json
-import os
 from types import SimpleNamespace
 
 import files
 import job_stubs as stubs
 import numpy as np
-import pytest
 import torch
+from memory import anonymous_bytes, needs_proc, share_per_chunk
 
 from endless_talk import cli_talk
 from endless_talk.cli import main
@@ -20,9 +19,7 @@ from endless_talk.models.networks import Networks
 from endless_talk.video.h264 import pixel_levels
 from endless_talk.video.journal import JobSink
 
-pytestmark = pytest.mark.skipif(
-    not os.path.exists("/proc/self/status"), reason="needs /proc to see its memory"
-)
+pytestmark = needs_proc
 
 SIZE = 256
 CHUNK_BYTES = 81 * SIZE * SIZE * 3
@@ -82,13 +79,6 @@ class Wav2Vec:
         return torch.zeros(1, features.shape[1], LAYERS, CHANNELS)
 
 
-def anonymous_bytes():
-    """Anonymous memory of this process that is resident."""
-    with open("/proc/self/status") as status:
-        (line,) = (each for each in status if each.startswith("RssAnon"))
-    return int(line.split()[1]) * 1024
-
-
 def memory_after_chunks(folder, chunks, keep_frames=False):
     """Anonymous memory after each chunk of a job, rendered in a process of its own."""
     seconds = (81 + 72 * (chunks - 1)) / 25
@@ -127,18 +117,13 @@ def memory_after_chunks(folder, chunks, keep_frames=False):
     return np.array(memory)
 
 
-def share_per_chunk(memory):
-    """Slope of the memory, in frames of a chunk per chunk."""
-    return np.polyfit(np.arange(memory.size), memory, 1)[0] / CHUNK_BYTES
-
-
 def test_memory_does_not_grow_with_the_clip(tmp_path):
     memory = memory_after_chunks(tmp_path, 200)
-    share = share_per_chunk(memory[50:])
+    share = share_per_chunk(memory[50:], CHUNK_BYTES)
     print(f"{share:+.4f} of a chunk's frames per chunk, {memory[-1] / 1e6:.0f} MB at the end")
     assert share <= 0.05
 
 
 def test_keeping_frames_would_be_noticed(tmp_path):
     memory = memory_after_chunks(tmp_path, 30, keep_frames=True)
-    assert share_per_chunk(memory[10:]) > 0.5
+    assert share_per_chunk(memory[10:], CHUNK_BYTES) > 0.5
