@@ -1,8 +1,8 @@
-"""The command line: ``endless-talk talk`` makes a clip from a picture and a voice.
+"""The command line: ``endless-talk talk`` makes a clip from a picture or a video, and a voice.
 
 Reads arguments and turns errors into sentences and exit codes: 0 done, 2 something the user can
 correct, 3 the time budget is used up and the same command goes on, 130 stopped with Ctrl+C. The
-work is done in ``cli_talk``, ``cli_jobs`` and ``check``.
+work is done in ``cli_talk``, ``cli_content``, ``cli_jobs`` and ``check``.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import __version__
+from .cli_content import add_sources, add_timeline
 from .cli_jobs import EXIT_INTERRUPTED, add_job, add_jobs
-from .cli_talk import ROLES, SIZE, STEPS, run_talk
+from .cli_talk import COLOR_ANCHORS, HAND_ON, ROLES, SIZE, STEPS, run_talk
 from .errors import InputError
 
 EXIT_USER_ERROR = 2
@@ -68,7 +69,8 @@ def add_talk(talk: argparse.ArgumentParser) -> None:
     """Arguments of ``talk``."""
     talk.set_defaults(run=run_talk)
     needed = talk.add_argument_group("what to make")
-    needed.add_argument("--image", type=Path, required=True, help="the portrait")
+    needed.add_argument("--image", type=Path, help="the portrait")
+    needed.add_argument("--video", type=Path, help="or a video to dub, of any frame rate")
     needed.add_argument(
         "--audio", type=Path, required=True, help="the voice: any audio file, or a video with sound"
     )
@@ -81,6 +83,13 @@ def add_talk(talk: argparse.ArgumentParser) -> None:
         help="measure the finished clip, and put frames of its first, middle and last chunk here",
     )
     needed.add_argument("--mouth", metavar="L,T,R,B", help="box of the mouth for --check")
+    needed.add_argument(
+        "--plan",
+        action="store_true",
+        help="say what would be made and where changes begin, and make nothing",
+    )
+    add_sources(talk)
+    add_timeline(talk.add_argument_group("what changes in the course of the clip"))
     add_job(talk.add_argument_group("long clips"))
     weights = talk.add_argument_group("networks")
     weights.add_argument(
@@ -133,6 +142,20 @@ def add_sampling(group: argparse._ArgumentGroup) -> None:
         type=float,
         default=1.0,
         help="match colours to the picture, 0 to 1; default 1",
+    )
+    group.add_argument(
+        "--color-anchor",
+        choices=COLOR_ANCHORS,
+        default=COLOR_ANCHORS[0],
+        help="how: 'reference' as published, 'robust' by what stays the same, so that no mouth or "
+        "blink counts, 'none' not at all; default reference",
+    )
+    group.add_argument(
+        "--hand-on",
+        choices=HAND_ON,
+        default=HAND_ON[0],
+        help="as what the context goes from chunk to chunk: 'frames' decoded and encoded again, as "
+        "published, or 'latents' as they were sampled; default frames",
     )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .models.networks import Networks
     from .samplers.plan import Chunk
     from .talk import TalkJob
+    from .video.job_folder import JobFolder, JobPlan
     from .video.jobs import JobSummary
     from .video.journal import JobSink
 
@@ -28,6 +29,9 @@ FOLDER = Path("output/endless_talk")
 """Where jobs are unless ``--folder`` says otherwise; the same as in ComfyUI."""
 
 KEEP = ("all chunks", "clip only")
+
+NAMED_CHUNKS = 8
+"""That a plan names; the others are counted."""
 
 
 def add_job(group: argparse._ArgumentGroup) -> None:
@@ -121,13 +125,16 @@ def render_in_job(
     Returns:
         The exit code, and the clip if it is finished.
     """
-    from .talk import journal_plan, stream_talk
+    from .talk import stream_talk
+    from .talk_keys import journal_plan, keys_before
     from .video.job_budget import TimeBudget
     from .video.job_folder import JobFolder
     from .video.journal import JobSink, Keep
 
     budget = TimeBudget(options.time_budget)
     folder, plan = JobFolder(options.folder, options.job), journal_plan(job, models)
+    before = keys_before(job, models)
+    check_takes(folder, plan, before)
     sink = JobSink(folder, plan, sound=job.sound, keep=Keep(options.keep))
     try:
         with sink:
@@ -136,8 +143,9 @@ def render_in_job(
                 if done:
                     print(f"job {folder.name}: {done} of {len(job.plan)} chunks are there already")
                 loaded = networks()
+                takes = {k: sink.state_of(before[k]) or {} for k in sink.missing if k in before}
                 with progress(done) as shown:
-                    complete = stream_talk(job, loaded, sink, beating(shown, sink), budget)
+                    complete = stream_talk(job, loaded, sink, beating(shown, sink), budget, takes)
                 if not complete:
                     sink.message = budget.message
             if not sink.missing:
@@ -150,6 +158,51 @@ def render_in_job(
         raise
     print(f"{budget.message}. {what_is_kept(sink)}")
     return EXIT_UNFINISHED, None
+
+
+def missing_chunks(folder: JobFolder, plan: JobPlan) -> list[int]:
+    """Chunks of a clip that a job does not hold; reads, and writes nothing."""
+    from .video.job_segments import Segments
+    from .video.journal import finished_clip
+
+    if finished_clip(folder, plan) is not None:
+        return []
+    segments, keys = Segments(folder), plan.keys[: len(plan.shown_frames)]
+    return [index for index, key in enumerate(keys) if not segments.holds(key)]
+
+
+def check_takes(folder: JobFolder, plan: JobPlan, before: Mapping[int, str]) -> None:
+    """Refuse to keep the rest of a clip that is not there, before anything is rendered.
+
+    Raises:
+        InputError: The take that a chunk has to end in was never made, or is gone.
+    """
+    from .video.job_segments import Segments
+
+    segments = Segments(folder)
+    for index in missing_chunks(folder, plan):
+        if index in before and not segments.holds(before[index]):
+            raise InputError(
+                f"keep rest makes #{index} again in the clip as it was, and the job {folder.name} "
+                "does not have that clip: render it without this line first, with nothing else "
+                "changed."
+            )
+
+
+def chunks_to_make(job: TalkJob, models: Any, options: argparse.Namespace) -> str:
+    """``job talk: 2 of 7 chunks to make, #3, #4``: what a run would do."""
+    from .talk_keys import journal_plan, keys_before
+    from .video.job_folder import JobFolder
+
+    folder, plan = JobFolder(options.folder, options.job), journal_plan(job, models)
+    check_takes(folder, plan, keys_before(job, models))
+    missing = missing_chunks(folder, plan)
+    if not missing:
+        return f"job {folder.name}: nothing to make"
+    named = ", ".join(job.plan[index].label for index in missing[:NAMED_CHUNKS])
+    more = len(missing) - NAMED_CHUNKS
+    tail = f" and {more} more" if more > 0 else ""
+    return f"job {folder.name}: {len(missing)} of {len(job.plan)} chunks to make, {named}{tail}"
 
 
 def beating(shown: Progress, sink: JobSink) -> Callable[[Chunk, int, int, Any], None]:

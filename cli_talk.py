@@ -13,7 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .cli_jobs import check_job, render_in_job
+from .cli_content import read_changes, read_source
+from .cli_jobs import check_job, chunks_to_make, render_in_job
 from .crop import size_text
 from .errors import InputError
 from .frames import FPS
@@ -36,6 +37,10 @@ STEPS = 8
 SIZE = "480p"
 """What is taken when neither the user nor the weights say how to sample."""
 
+COLOR_ANCHORS = ("reference", "none", "robust")
+HAND_ON = ("frames", "latents")
+"""As ``video`` and ``samplers`` have them, which are not imported to read arguments."""
+
 RANDOM_NOTICE = (
     "--random-weights: the networks were never trained. The clip shows that every part runs; "
     "there is no talking face in it."
@@ -47,13 +52,16 @@ def run_talk(options: argparse.Namespace) -> int:
     check_target(options)
     check_weights(options)
     check_sheet(options.check, options.mouth)
+    source, timeline = read_source(options), read_changes(options)
     paths = None if options.random_weights else choose_weights(options)
     recipe = None if paths is None else read_recipe(paths)
     settings = read_settings(options, recipe)
 
     from .talk import plan_talk, render_talk
 
-    job = plan_talk(options.image, options.audio, settings)
+    job = plan_talk(source, options.audio, settings, timeline)
+    if options.plan:
+        return show_plan(job, recipe, options, paths)
     networks = partial(open_networks, options, paths, recipe)
     started, code = time.monotonic(), 0
     if options.job is None:
@@ -78,6 +86,8 @@ def run_talk(options: argparse.Namespace) -> int:
 
 def check_target(options: argparse.Namespace) -> None:
     """Refuse to guess where the clip belongs."""
+    if options.plan and options.out is None and options.job is None:
+        return
     if (options.out is None) == (options.job is None):
         raise InputError(
             "name either --out, a clip made in one go, or --job, which can be stopped and resumed."
@@ -98,7 +108,23 @@ def identify_networks(options: argparse.Namespace, paths: WeightPaths | None) ->
 
 def print_plan(job: TalkJob, recipe: Recipe | None) -> None:
     """Say what is about to be made."""
-    print("\n".join([describe(job, recipe), *recipe_warnings(job, recipe)]), flush=True)
+    from .talk_timeline import notes_of
+
+    notes = notes_of(job.timeline, job.whole)
+    print("\n".join([describe(job, recipe), *notes, *recipe_warnings(job, recipe)]), flush=True)
+
+
+def show_plan(
+    job: TalkJob,
+    recipe: Recipe | None,
+    options: argparse.Namespace,
+    paths: WeightPaths | None,
+) -> int:
+    """Say what would be made, and make nothing."""
+    print_plan(job, recipe)
+    if options.job is not None:
+        print(chunks_to_make(job, identify_networks(options, paths), options))
+    return 0
 
 
 def show_check(job: TalkJob, clip: Path, options: argparse.Namespace) -> None:
@@ -195,6 +221,8 @@ def read_settings(options: argparse.Namespace, recipe: Recipe | None) -> TalkSet
         custom_size=(int(width_height[2]), int(width_height[1])) if width_height else None,
         stop_at_seconds=options.stop_at,
         color_strength=options.color_strength,
+        color_anchor=options.color_anchor,
+        hand_on=options.hand_on,
     )
 
 
@@ -241,7 +269,7 @@ def describe(job: TalkJob, recipe: Recipe | None) -> str:
     chunks = len(job.plan)
     return (
         f"{length_of(job)} at {width}x{height}, "
-        f"{chunks} {'chunk' if chunks == 1 else 'chunks'} of {job.settings.steps} steps"
+        f"{chunks} {'chunk' if chunks == 1 else 'chunks'} of {job.steps} steps"
         f"{'' if recipe is None else f', {recipe.set_name}'}"
     )
 
@@ -262,8 +290,8 @@ class Progress:
 
         self.job = job
         self.bar = tqdm(
-            initial=chunks_done * job.settings.steps,
-            total=len(job.plan) * job.settings.steps,
+            initial=chunks_done * job.steps,
+            total=len(job.plan) * job.steps,
             bar_format="{desc} {bar} {percentage:3.0f}% · {remaining} left",
             disable=None,
         )

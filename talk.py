@@ -1,41 +1,44 @@
-"""One clip from the command line: picture and voice in, mp4 out, with the reference networks.
+"""One clip from the command line: picture or video, and voice in, mp4 out.
 
-Puts the parts together and decides nothing itself; every part can be used without this.
+Puts the parts together, with the reference networks, and decides nothing itself; every part can be
+used without this.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from .audio.decoding import decode_track
-from .audio.features import SAMPLES_PER_FRAME, TAIL_FRAMES, FeatureTrack, pad_for_clip
+from .audio.features import FeatureTrack, pad_for_clip
 from .audio.loudness import normalize_loudness
-from .audio.spans import heard_frames
 from .audio.track import Track
 from .errors import InputError
 from .frames import SPATIAL_STRIDE, clip_frames, latent_frames
 from .models.networks import Networks
-from .reference.pictures import open_picture
-from .reference.sizes import choose_size
-from .reference.sources import StillReference
+from .reference.dubbing import VideoReference
+from .reference.pictures import fit_picture
+from .reference.sources import PictureReference
 from .samplers.denoise import EulerDenoiser
 from .samplers.guidance import TalkGuidance
 from .samplers.noise import chunk_noise
-from .samplers.plan import CHUNK_FRAMES, CONTEXT_FRAMES, Chunk, plan_chunks
-from .samplers.protocols import ChunkCallback, FrameSink
-from .samplers.schedule import default_shift, flow_sigmas
-from .samplers.streaming import Sampling, stream_clip
+from .samplers.plan import CHUNK_FRAMES, CONTEXT_FRAMES, Chunk, ended_at, plan_shots
+from .samplers.protocols import ChunkCallback, FrameSink, Reference
+from .samplers.retake import retake_sampling
+from .samplers.schedule import default_shift, flow_sigmas, sigmas_from
+from .samplers.source import sampling_from_source
+from .samplers.streaming import HandOn, Sampling, stream_clip
+from .samplers.timed import TimedConditioner, TimedReference
+from .samplers.timeline import ChunkChange, ClipTimeline
 from .standalone import WanConditioner, WanPredictor
-from .video.color import ColorAnchor
-from .video.job_folder import JobPlan
-from .video.job_keys import chunk_keys, chunk_places, content_identity, digest, sound_digests
+from .talk_sources import FramesOnDevice, PictureFile, VideoFile, open_source
+from .talk_timeline import changes_of
+from .video.robust_color import color_anchor, color_matches
 from .video.sink import VideoSink
 from .video.sound import Sound
 
@@ -59,6 +62,8 @@ class TalkSettings:
         chunk_frames: Frames per chunk, ``4n + 1``.
         context_frames: Frames handed from chunk to chunk, ``4n + 1``.
         color_strength: How strongly frames are matched to the picture's colours, 0 to 1.
+        color_anchor: How they are matched: ``reference``, ``none`` or ``robust``.
+        hand_on: As what the context goes from chunk to chunk: ``frames`` or ``latents``.
     """
 
     seed: int = 42
@@ -71,6 +76,8 @@ class TalkSettings:
     chunk_frames: int = CHUNK_FRAMES
     context_frames: int = CONTEXT_FRAMES
     color_strength: float = 1.0
+    color_anchor: str = "reference"
+    hand_on: str = HandOn.FRAMES.value
 
 
 @dataclass(frozen=True)
@@ -78,35 +85,53 @@ class TalkJob:
     """A clip that has been checked and planned, but for which nothing big was loaded.
 
     Attributes:
-        reference: The picture at the size of the clip.
-        picture_key: Digest of the picture as it was opened.
-        color: Keeps the picture's colours.
+        reference: The picture or the video, at the size of the clip.
         voice: The voice's track.
         sound: The sound of the clip.
         size: ``(height, width)`` of the clip.
-        plan: Its chunks.
+        plan: Its chunks as it shows them; the last is kept in part where the clip is stopped early.
+        whole: Chunks of the whole clip, which are what is sampled.
         sigmas: Noise levels of every chunk, ``[steps + 1]``.
         settings: What the user chose.
+        changes: What the timeline changes, one per chunk of the whole clip.
+        timeline: Its pictures; None where there is none.
     """
 
-    reference: StillReference
-    picture_key: str
-    color: ColorAnchor
+    reference: PictureReference | VideoReference
     voice: Track
     sound: Sound
     size: tuple[int, int]
     plan: list[Chunk]
+    whole: list[Chunk]
     sigmas: Tensor
     settings: TalkSettings
+    changes: list[ChunkChange]
+    timeline: ClipTimeline | None = None
 
     @property
     def frames(self) -> int:
         """Frames of the clip."""
         return sum(chunk.kept_frames for chunk in self.plan)
 
+    @property
+    def steps(self) -> int:
+        """Denoising steps per chunk."""
+        return len(sigmas_from(self.sigmas, 1 - self.reference.source_strength)) - 1
 
-def plan_talk(image: Path, audio: Path, settings: TalkSettings) -> TalkJob:
-    """Open picture and voice and plan the clip.
+
+def plan_talk(
+    source: Path | PictureFile | VideoFile,
+    audio: Path,
+    settings: TalkSettings,
+    timeline: ClipTimeline | None = None,
+) -> TalkJob:
+    """Open picture or video and voice, and plan the clip.
+
+    Args:
+        source: What talks; a path is a picture's.
+        audio: The voice.
+        settings: What the user chose.
+        timeline: What changes in the course of the clip.
 
     Raises:
         InputError, FileNotFoundError: Something the user can correct.
@@ -120,58 +145,30 @@ def plan_talk(image: Path, audio: Path, settings: TalkSettings) -> TalkJob:
         raise InputError(
             f"the audio scale is {settings.audio_scale:g}; give 1 for no guidance, or 3 to 5."
         )
-    picture = open_picture(image)
     voice = decode_track(audio)
-    size = choose_size(settings.size, picture.shape[:2], custom=settings.custom_size)
-    total = clip_frames(voice.seconds)
-    if settings.stop_at_seconds:
-        total = min(total, clip_frames(settings.stop_at_seconds))
-    reference = StillReference(picture, size)
+    source = PictureFile(source) if isinstance(source, Path) else source
+    reference = open_source(source, settings.size, settings.custom_size)
+    color_anchor(settings.color_anchor, reference.source.first, settings.color_strength)
+    total = reference.clip_frames(clip_frames(voice.seconds))
+    whole = plan_shots(
+        total,
+        reference.cuts(total),
+        settings.chunk_frames,
+        settings.context_frames,
+        shorten_last=True,
+    )
+    stop = settings.stop_at_seconds
     return TalkJob(
         reference=reference,
-        picture_key=digest(picture),
-        color=ColorAnchor(reference.first, settings.color_strength),
         voice=voice,
         sound=Sound(path=audio),
-        size=size,
-        plan=plan_chunks(total, settings.chunk_frames, settings.context_frames, shorten_last=True),
-        sigmas=flow_sigmas(settings.steps, settings.shift or default_shift(size)),
+        size=reference.size,
+        plan=ended_at(whole, clip_frames(stop)) if stop else whole,
+        whole=whole,
+        sigmas=flow_sigmas(settings.steps, settings.shift or default_shift(reference.size)),
         settings=settings,
-    )
-
-
-def journal_plan(job: TalkJob, models: Any) -> JobPlan:
-    """What a job's chunks are made from, as keys.
-
-    Device and float type are left out, so that another machine may go on.
-
-    Args:
-        job: From ``plan_talk``.
-        models: What identifies the networks; anything that ``digest`` takes.
-    """
-    settings, voice = job.settings, job.voice
-    spans = [heard_frames(c.start_frame, c.frames, track_frames(voice)) for c in job.plan]
-    sounds = sound_digests(voice.samples, spans, SAMPLES_PER_FRAME)
-    common = {
-        "size": job.size,
-        "crf": CRF,
-        "sampler": "euler",
-        "sigmas": job.sigmas,
-        "audio_scale": settings.audio_scale,
-        "color_strength": settings.color_strength,
-        "seed": settings.seed,
-        "picture": job.picture_key,
-        "models": models,
-    }
-    places = chunk_places(job.plan)
-    parts = [{"place": p, "voice": v} for p, v in zip(places, sounds, strict=True)]
-    assert job.sound.path is not None
-    return JobPlan(
-        keys=tuple(chunk_keys(parts, common=common)),
-        kept_frames=tuple(chunk.kept_frames for chunk in job.plan),
-        size=job.size,
-        crf=CRF,
-        sound_key=digest(content_identity(job.sound.path)),
+        changes=changes_of(timeline, whole),
+        timeline=timeline,
     )
 
 
@@ -192,7 +189,7 @@ def render_talk(
     Returns:
         ``out``.
     """
-    with VideoSink(out, job.size, crf=CRF) as sink:
+    with VideoSink(out, job.size, crf=CRF, total=job.frames) as sink:
         stream_talk(job, networks, sink, callback)
         return sink.finish(job.sound)
 
@@ -204,6 +201,7 @@ def stream_talk(
     sink: FrameSink,
     callback: ChunkCallback | None = None,
     stop: Callable[[Chunk], bool] | None = None,
+    takes: Mapping[int, Mapping[str, Tensor]] | None = None,
 ) -> bool:
     """Render the chunks of a planned clip that a sink does not hold yet.
 
@@ -213,13 +211,14 @@ def stream_talk(
         sink: Takes the frames.
         callback: Called after every step; may raise to stop.
         stop: Asked before every chunk; True ends here.
+        takes: By index of a chunk that is made again while the rest is kept: the state of the take
+            before, which it has to end in.
 
     Returns:
         Whether the clip is complete.
     """
     settings, device = job.settings, next(networks.base.parameters()).device
     guidance = TalkGuidance(audio_scale=settings.audio_scale)
-    predictor = WanPredictor(networks.base, networks.adapter)
     conditioner = WanConditioner(
         networks.base,
         networks.adapter,
@@ -227,27 +226,65 @@ def stream_talk(
         texts={"positive": torch.zeros(0, networks.base.config.text_dim, device=device)},
         voices=[voice_features(job.voice, networks)],
     )
-    return stream_clip(
-        job.plan,
-        reference=job.reference.to(device),
-        conditioner=conditioner,
-        denoiser=EulerDenoiser(predictor, guidance),
-        codec=networks.vae,
-        sink=sink,
-        sampling=lambda chunk: Sampling(
-            chunk_noise(settings.seed, chunk.index, latent_shape(job, networks, chunk)).to(device),
-            job.sigmas,
-        ),
-        color=lambda _: job.color,
-        callback=callback,
-        stop=stop,
+    color = color_matches(settings.color_anchor, settings.color_strength)
+    if job.reference.keep is not None:
+        color = None  # pixels that are kept hold the colours, and a match would move them
+    needed = len(job.plan)
+    try:
+        return stream_clip(
+            job.whole[:needed],
+            then=job.whole[needed] if needed < len(job.whole) else None,
+            reference=FramesOnDevice(frames_of(job), device),
+            conditioner=TimedConditioner(conditioner, job.changes),
+            denoiser=EulerDenoiser(WanPredictor(networks.base, networks.adapter), guidance),
+            codec=networks.vae,
+            sink=sink,
+            sampling=sampling_of(job, networks, device, takes or {}),
+            color=color,
+            hand_on=HandOn(settings.hand_on),
+            callback=callback,
+            stop=stop,
+        )
+    finally:
+        job.reference.close()
+
+
+def frames_of(job: TalkJob) -> Reference:
+    """The reference frame of every chunk, with the timeline's pictures."""
+    if job.timeline is None or not job.timeline.images:
+        return job.reference.source
+    pictures = [fit_picture(picture, job.size) for picture in job.timeline.images]
+    return TimedReference(job.reference.source, job.whole, job.changes, pictures)
+
+
+def sampling_of(
+    job: TalkJob,
+    networks: Networks,
+    device: torch.device,
+    takes: Mapping[int, Mapping[str, Tensor]],
+) -> Callable[[Chunk], Sampling]:
+    """Noise, schedule, source and ending of every chunk."""
+    reference, codec = job.reference, networks.vae
+
+    def plain(chunk: Chunk) -> Sampling:
+        seed = job.changes[chunk.index].seed
+        seed = job.settings.seed if seed is None else seed
+        noise = chunk_noise(seed, chunk.index, latent_shape(job, networks, chunk))
+        return Sampling(noise.to(device), job.sigmas)
+
+    from_source = sampling_from_source(
+        plain,
+        reference.source,
+        codec,
+        strength=reference.source_strength,
+        keep=reference.keep,
     )
 
+    def with_ending(chunk: Chunk) -> Sampling:
+        sampling, before = from_source(chunk), takes.get(chunk.index)
+        return sampling if before is None else retake_sampling(sampling, before, codec)
 
-def track_frames(voice: Track) -> int:
-    """Frames of a voice with the silence that is encoded behind it."""
-    padded = (clip_frames(voice.seconds) + TAIL_FRAMES) * SAMPLES_PER_FRAME
-    return max(voice.samples.size, padded) // SAMPLES_PER_FRAME
+    return with_ending
 
 
 def voice_features(voice: Track, networks: Networks) -> FeatureTrack:

@@ -82,15 +82,19 @@ class Timeline:
         """Images that have to be there: the highest number of any line."""
         return max(self._values("image"), default=0)
 
-    def check_images(self, count: int) -> None:
+    def check_images(self, count: int, none: str = "connect images") -> None:
         """Refuse lines that name more images than there are.
+
+        Args:
+            count: How many there are.
+            none: What to do where there are none.
 
         Raises:
             InputError: Every such line.
         """
         there = f"there are {count}: write image 1 to image {count}"
         if count < 2:
-            there = "there is one: write image 1" if count else "there are none: connect images"
+            there = "there is one: write image 1" if count else f"there are none: {none}"
         missing = [
             line.problem(f"there is no image {line.values['image']}; {there}.")
             for line in self.lines

@@ -8,7 +8,8 @@ import job_stubs as stubs
 import job_talk
 import pytest
 
-from endless_talk.talk import TalkSettings, journal_plan, plan_talk
+from endless_talk.talk import TalkSettings, plan_talk
+from endless_talk.talk_keys import journal_plan
 
 
 @pytest.fixture

@@ -14,13 +14,13 @@ CHUNKS = 4
 """41 frames: 17, 8, 8, 8."""
 
 
-def shorten_chunks(monkeypatch) -> None:
-    """Chunks of 17 frames; the command line has no argument for what is fixed by the weights."""
+def shorten_chunks(monkeypatch, frames=CHUNK_FRAMES) -> None:
+    """Short chunks; the command line has no argument for what is fixed by the weights."""
     read_settings = cli_talk.read_settings
 
     def read_short(*arguments):
         settings = read_settings(*arguments)
-        return replace(settings, chunk_frames=CHUNK_FRAMES, context_frames=CONTEXT_FRAMES)
+        return replace(settings, chunk_frames=frames, context_frames=CONTEXT_FRAMES)
 
     monkeypatch.setattr(cli_talk, "read_settings", read_short)
 

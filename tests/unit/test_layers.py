@@ -19,19 +19,25 @@ MAY_IMPORT = {
     "models": LEAVES,
     "samplers": LEAVES,
     "standalone": INNER,
-    "talk": INNER | {"standalone"},
+    "standalone_hybrid": INNER | {"standalone"},
+    "talk": INNER | {"standalone", "talk_sources", "talk_timeline"},
+    "talk_keys": INNER | {"talk", "talk_timeline"},
+    "talk_sources": INNER,
+    "talk_timeline": INNER,
     "training": INNER | {"standalone"},
     "check": INNER,
-    "cli": {"errors", "check", "cli_talk", "cli_jobs"},
-    "cli_talk": INNER | {"talk", "check", "cli_jobs"},
-    "cli_jobs": INNER | {"talk", "cli_talk"},
+    "cli": {"errors", "check", "cli_talk", "cli_content", "cli_jobs"},
+    "cli_talk": INNER | {"talk", "talk_timeline", "check", "cli_content", "cli_jobs"},
+    "cli_content": INNER | {"talk_sources", "talk_timeline"},
+    "cli_jobs": INNER | {"talk", "talk_keys", "cli_talk"},
     "model_loaders": LEAVES | {"models"},
     "bridge": LEAVES | {"samplers", "models"},
-    "nodes": INNER | {"model_loaders", "bridge"},
+    "bridge_hybrid": LEAVES | {"samplers", "models", "bridge"},
+    "nodes": INNER | {"model_loaders", "bridge", "bridge_hybrid"},
     "extension": {"nodes", "model_loaders", "errors"},
 }
 HOST = {"comfy", "comfy_api", "comfy_extras", "comfy_execution", "folder_paths", "nodes", "server"}
-MAY_IMPORT_HOST = {"nodes", "model_loaders", "bridge", "extension"}
+MAY_IMPORT_HOST = {"nodes", "model_loaders", "bridge", "bridge_hybrid", "extension"}
 
 
 def package_files():
