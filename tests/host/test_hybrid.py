@@ -118,6 +118,18 @@ def test_audio_gates_strength_and_reference_each_change_the_result(config, talki
     assert (host(other, talking) - plain)[:, head:].abs().max() > 1e-3
 
 
+def test_masks_of_speakers_are_gates_that_stand_still(config, talking):
+    """What the streaming sampler knows of its speakers: the background's mask comes last."""
+    masks = torch.zeros(3, ht.TOKENS)
+    masks[0, :5], masks[1, 8:14] = 1, 1
+    masks[2] = 1 - masks[:2].sum(0)
+    twins = ht.Twins(config, 2, guidance=FULL, gates=masks[None, :2, None])
+    expected = host(twins, talking)
+    conditioner, denoiser = ht.Twins(config, 2, guidance=FULL).host(talking, masks=masks)
+    got = twins.run((conditioner, denoiser), talking, ht.WINDOWS[1], SIGMAS)
+    torch.testing.assert_close(got, expected)
+
+
 def test_the_picture_stays_when_the_words_go():
     twins = ht.Twins(ht.CONCAT, guidance=FULL)
     model = twins.host_talking()

@@ -102,7 +102,7 @@ class Twins:
         )
         return conditioner, EulerDenoiser(HybridPredictor(base, adapter), self.guidance)
 
-    def host(self, model, sampler="euler"):
+    def host(self, model, sampler="euler", masks=None):
         """The same in ComfyUI."""
         prompts = {
             name: [[prompt.tokens[None], {"pooled_output": prompt.pooled[None]}]]
@@ -114,7 +114,7 @@ class Twins:
             prompts,
             [name for name in BRANCHES if name in self.guidance.branches(0.5)],
             windows=self.windows,
-            masks=None,
+            masks=masks,
             strength=self.strength,
             image_tokens=None,
             seed=7,
