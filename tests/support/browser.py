@@ -23,6 +23,36 @@ SETTINGS = {
 }
 """No greeting dialog over the graph, and nothing drawn into it."""
 
+NODE = "const node = app.rootGraph.nodes.find(n => String(n.id) === String(id));"
+SEEN = """const seen = ([x, y]) => {
+    const {scale, offset} = app.canvas.ds, place = app.canvas.canvas.getBoundingClientRect();
+    return [place.x + (x + offset[0]) * scale, place.y + (y + offset[1]) * scale];
+};"""
+SOCKET = f"""([id, name, output]) => {{ {NODE} {SEEN}
+    const slot = output ? node.findOutputSlot(name) : node.findInputSlot(name);
+    if (slot < 0) throw new Error(`${{node.type}} has no socket ${{name}}`);
+    return seen(node.getConnectionPos(!output, slot));
+}}"""
+WIDGET = f"""([id, name]) => {{ {NODE} {SEEN}
+    const widget = node.widgets.find(w => w.name === name);
+    return seen([node.pos[0] + node.size[0] / 2, node.pos[1] + widget.last_y + 10]);
+}}"""
+TEXT_AREA = f"([id, name]) => {{ {NODE} return node.widgets.find(w => w.name === name).element; }}"
+SHOWN = f"""id => {{ {NODE}
+    const picture = node.imgs?.[0], text = node.widgets.find(w => w.name === '$$node-text-preview');
+    return {{
+        files: (node.images ?? []).map(image => image.filename),
+        picture: picture ? picture.naturalWidth || picture.videoWidth : 0,
+        text: text ? text.value : '',
+        red: Boolean(node.has_errors),
+    }};
+}}"""
+LOOK = """([scale, left, top]) => {
+    app.canvas.ds.scale = scale;
+    app.canvas.ds.offset = [left, top];
+    app.canvas.setDirty(true, true);
+}"""
+
 NO_MENU = "button:has(.pi-bars) { display: none !important; }"
 
 READY = """() => window.app?.vueAppReady
@@ -139,3 +169,85 @@ class Frontend:
         clip = self.page.evaluate(FIT, margin)
         self.page.wait_for_timeout(1500)
         self.page.screenshot(path=str(path), type="jpeg", quality=quality, clip=clip, style=NO_MENU)
+
+    def look(self, scale: float, left: float, top: float) -> None:
+        """Move the canvas: how large, and where the graph's origin is in the window."""
+        self.page.evaluate(LOOK, [scale, left, top])
+        self.page.wait_for_timeout(500)
+
+    def add(self, title: str, at: tuple[float, float]) -> int:
+        """Search for a node with the mouse and the keyboard, and put it down; its id.
+
+        Args:
+            title: What is typed into the search.
+            at: An empty place in the window, where the middle of the node's title will be.
+        """
+        before = {node["id"] for node in self.saved()["nodes"]}
+        self.page.mouse.dblclick(*at)
+        self.page.wait_for_function("() => document.activeElement.tagName === 'INPUT'")
+        self.page.keyboard.type(title, delay=20)
+        self.page.wait_for_timeout(1000)
+        self.page.keyboard.press("Enter")
+        self.page.wait_for_timeout(500)
+        self.page.mouse.move(at[0] + 5, at[1], steps=3)  # it hangs on the mouse until a click
+        self.page.mouse.click(*at)
+        self.page.wait_for_timeout(500)
+        (added,) = {node["id"] for node in self.saved()["nodes"]} - before
+        return added
+
+    def connect(self, source: int, output: str, target: int, name: str) -> None:
+        """Drag a link from an output to an input."""
+        begin = self.page.evaluate(SOCKET, [source, output, True])
+        end = self.page.evaluate(SOCKET, [target, name, False])
+        self.page.mouse.move(*begin)
+        self.page.mouse.down()
+        self.page.mouse.move(*end, steps=8)
+        self.page.mouse.up()
+        self.page.wait_for_timeout(500)
+
+    def write(self, node: int, widget: str, text: str) -> None:
+        """Type into a widget of many lines, in place of what is there."""
+        area = self.page.evaluate_handle(TEXT_AREA, [node, widget]).as_element()
+        area.click()
+        self.page.keyboard.press("Control+a")
+        self.page.keyboard.type(text)
+
+    def choose(self, node: int, widget: str, entry: str) -> None:
+        """Click on a list and then on one of its entries."""
+        self.page.mouse.click(*self.page.evaluate(WIDGET, [node, widget]))
+        self.page.locator(".litemenu-entry").get_by_text(entry, exact=True).click()
+
+    def enter(self, node: int, widget: str, value: str) -> None:
+        """Click on a number or a line of text, and type another."""
+        self.page.mouse.dblclick(*self.page.evaluate(WIDGET, [node, widget]))
+        self.page.locator(".graphdialog input").wait_for()
+        self.page.keyboard.press("Control+a")
+        self.page.keyboard.type(value)
+        self.page.keyboard.press("Enter")
+        self.page.wait_for_timeout(300)
+
+    def run(self) -> None:
+        """Press Run."""
+        self.page.get_by_role("button", name="Run", exact=True).first.click()
+
+    def shown(self, node: int) -> dict:
+        """What a node shows: its result's files, a picture's width, text, and whether it is red."""
+        return self.page.evaluate(SHOWN, node)
+
+    def result(self, node: int, timeout_seconds: float = 120) -> dict:
+        """What a node shows once a file is its result and a picture can be seen."""
+        for _ in range(round(2 * timeout_seconds)):
+            found = self.shown(node)
+            if found["files"] and found["picture"]:
+                return found
+            self.page.wait_for_timeout(500)
+        raise TimeoutError(f"node {node} shows no result: {found}")
+
+    def complaint(self) -> str:
+        """The sentence to a refused graph, opened as a user would: details, then the (i)."""
+        self.page.get_by_role("button", name="View details").click()
+        info = self.page.get_by_role("button", name="Info for ")
+        info.click()
+        detail = self.page.locator(f"[id='{info.get_attribute('aria-controls')}']")
+        detail.wait_for()
+        return detail.inner_text()
