@@ -1,0 +1,149 @@
+"""One clip from the command line through sliding windows, with the reference networks.
+
+Takes a clip that ``talk.plan_talk`` planned; chunks and what is handed on between them count for
+nothing here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from .errors import InputError
+from .models.networks import Networks
+from .reference.dubbing import VideoReference
+from .samplers.blend import Blend
+from .samplers.guidance import TalkGuidance
+from .samplers.noise import chunk_noise, chunk_seed
+from .samplers.plan import CHUNK_FRAMES, Chunk, plan_chunks
+from .samplers.protocols import FrameSink, StepCallback
+from .samplers.sliding import (
+    LEAD_FRAMES,
+    PIECE_FRAMES,
+    FirstFrame,
+    StepStates,
+    Sweeper,
+    needs_anchor,
+    sample_windows,
+    slide_clip,
+)
+from .samplers.window_denoise import WindowEuler
+from .samplers.windows import LastWindow, WindowPlan, default_overlap, plan_windows
+from .standalone import WanConditioner, WanPredictor
+from .talk import TalkJob, latent_shape, voice_features
+from .video.robust_color import color_matches
+
+
+@dataclass(frozen=True)
+class WindowSettings:
+    """What the user chose.
+
+    Attributes:
+        window_frames: Frames denoised at once, ``4n + 1``; 81 as Wan was trained.
+        overlap: Latent frames that windows share; None is a quarter of a window.
+        blend: How windows are joined.
+        first_frame: What the first slot of later windows holds.
+        last: What becomes of the last window.
+    """
+
+    window_frames: int = CHUNK_FRAMES
+    overlap: int | None = None
+    blend: Blend = Blend.PAPER
+    first_frame: FirstFrame = FirstFrame.EVERY
+    last: LastWindow = LastWindow.PAD
+
+
+def window_plan(job: TalkJob, settings: WindowSettings) -> WindowPlan:
+    """The windows of a planned clip.
+
+    Raises:
+        InputError: They do not fit, or the clip is a video to dub, changes in its course, or leaves
+            the networks' first frame to itself.
+    """
+    if isinstance(job.reference, VideoReference) or job.timeline is not None:
+        raise InputError(
+            "the sliding window begins from one picture and knows no timeline here: leave out the "
+            "video and the timeline, or render chunk by chunk."
+        )
+    if settings.first_frame is FirstFrame.FIRST_ONLY:
+        raise InputError(
+            "these networks take the first frame of every window for a clean picture: choose "
+            f"'{FirstFrame.EVERY.value}' or '{FirstFrame.ANCHOR.value}'."
+        )
+    frames, shared = settings.window_frames, settings.overlap
+    shared = default_overlap(frames) if shared is None else shared
+    anchored = needs_anchor(settings.first_frame, shared, settings.blend)
+    return plan_windows(job.frames, frames, shared, last=settings.last, anchored=anchored)
+
+
+def window_pieces(job: TalkJob) -> list[Chunk]:
+    """The pieces in which a clip is decoded, for the sink and its keys."""
+    return plan_chunks(job.frames, PIECE_FRAMES, LEAD_FRAMES, shorten_last=True)
+
+
+@torch.inference_mode()
+def slide_talk(
+    job: TalkJob,
+    networks: Networks,
+    sink: FrameSink,
+    settings: WindowSettings | None = None,
+    *,
+    states: StepStates | None = None,
+    callback: StepCallback | None = None,
+    stop: Callable[[object], bool] | None = None,
+) -> bool:
+    """Render the pieces of a planned clip that a sink does not hold yet.
+
+    Args:
+        job: From ``talk.plan_talk``.
+        networks: The networks; wav2vec2 may stay on the CPU.
+        sink: Takes the frames, piece by piece as in ``window_pieces``.
+        settings: The windows.
+        states: Where the clip is kept between steps.
+        callback: Called after every step; may raise to stop.
+        stop: Asked before every step and every piece; True ends here.
+
+    Returns:
+        Whether the clip is complete.
+    """
+    settings = settings or WindowSettings()
+    plan, device = window_plan(job, settings), next(networks.base.parameters()).device
+    picture = job.reference.source.frame(0).to(device)
+    conditioner = WanConditioner(
+        networks.base,
+        networks.adapter,
+        networks.vae,
+        texts={"positive": torch.zeros(0, networks.base.config.text_dim, device=device)},
+        voices=[voice_features(job.voice, networks)],
+    )
+    sweeper = Sweeper(
+        plan,
+        lambda chunk: conditioner.conditions(chunk, picture),
+        networks.vae.encode(picture[:, None]),
+        blend=settings.blend,
+        first_frame=settings.first_frame,
+    )
+    seed, guidance = job.settings.seed, TalkGuidance(audio_scale=job.settings.audio_scale)
+    predictor = WanPredictor(networks.base, networks.adapter)
+    denoiser = WindowEuler(predictor, guidance, chunk_seed(seed, 0))
+    channels, _, height, width = latent_shape(job, networks, plan.windows[0].chunk)
+    shape = (channels, plan.latents, height, width)
+    matches = color_matches(job.settings.color_anchor, job.settings.color_strength)
+    return slide_clip(
+        window_pieces(job),
+        latents=lambda: sample_windows(
+            sweeper,
+            denoiser,
+            lambda: chunk_noise(seed, 0, shape).to(device),
+            job.sigmas,
+            states=states,
+            callback=callback,
+            stop=stop,
+        ),
+        codec=networks.vae,
+        sink=sink,
+        color=None if matches is None else matches(picture),
+        stop=stop,
+    )

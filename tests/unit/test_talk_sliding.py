@@ -1,0 +1,95 @@
+"""A clip of the command line through sliding windows, with small random networks."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import files
+import pytest
+import torch
+
+from endless_talk.errors import InputError
+from endless_talk.models.networks import random_networks
+from endless_talk.samplers.blend import Blend
+from endless_talk.samplers.sliding import FirstFrame
+from endless_talk.talk import TalkSettings, plan_talk, stream_talk
+from endless_talk.talk_sliding import WindowSettings, slide_talk, window_pieces, window_plan
+from endless_talk.talk_sources import VideoFile
+from endless_talk.video.sink import VideoSink
+
+SETTINGS = TalkSettings(steps=2, size="custom", custom_size=(64, 64))
+WINDOWS = WindowSettings(window_frames=17, overlap=2)
+
+
+@pytest.fixture(scope="module")
+def networks():
+    return random_networks(0, torch.device("cpu"))
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("inputs")
+    files.picture(folder / "face.png", (64, 64))
+    files.voice(folder / "voice.wav", 1.24)
+    return folder
+
+
+def planned(inputs: Path, **settings):
+    return plan_talk(inputs / "face.png", inputs / "voice.wav", replace(SETTINGS, **settings))
+
+
+class Frames:
+    """A sink that keeps frames, for comparison only."""
+
+    def __init__(self):
+        self.frames = []
+
+    def recall(self, chunk):
+        return None
+
+    def append(self, frames):
+        self.frames.append(frames.clone())
+
+    def commit(self, state):
+        pass
+
+
+def slid(job, networks, settings=WINDOWS, **more):
+    sink = Frames()
+    assert slide_talk(job, networks, sink, settings, **more)
+    return torch.cat(sink.frames, dim=1)
+
+
+def test_a_clip_of_three_windows_is_written(inputs, networks, tmp_path):
+    job = planned(inputs)
+    assert len(window_plan(job, WINDOWS).windows) == 3 and len(window_pieces(job)) == 1
+    out = tmp_path / "clip.mp4"
+    with VideoSink(out, job.size) as sink:
+        assert slide_talk(job, networks, sink, WINDOWS)
+        sink.finish(job.sound)
+    assert files.frames_of(out).shape == (31, 64, 64, 3)
+
+
+def test_one_window_is_what_streaming_makes_of_one_chunk(inputs, networks):
+    job, streamed = planned(inputs), Frames()
+    stream_talk(job, networks, streamed)
+    expected = torch.cat(streamed.frames, dim=1)
+    assert torch.equal(slid(job, networks, WindowSettings()), expected)
+    assert not torch.equal(slid(job, networks), expected)
+
+
+def test_the_seed_and_the_blend_are_heeded(inputs, networks):
+    frames = slid(planned(inputs), networks)
+    assert not torch.equal(slid(planned(inputs, seed=1), networks), frames)
+    linear = replace(WINDOWS, blend=Blend.AVERAGE)
+    assert window_plan(planned(inputs), linear).anchored
+    assert not torch.equal(slid(planned(inputs), networks, linear), frames)
+
+
+def test_what_cannot_be_had_is_refused(inputs, tmp_path):
+    with pytest.raises(InputError, match="clean picture"):
+        window_plan(planned(inputs), replace(WINDOWS, first_frame=FirstFrame.FIRST_ONLY))
+    files.silent_video(tmp_path / "film.mp4", frames=31)
+    film = plan_talk(VideoFile(tmp_path / "film.mp4"), inputs / "voice.wav", SETTINGS)
+    with pytest.raises(InputError, match="one picture"):
+        window_plan(film, WINDOWS)
+    film.reference.close()
