@@ -62,8 +62,10 @@ class EulerDenoiser:
         self.guidance.begin_chunk()
         self.predictor.begin_chunk()
         keep = pin_to(pinned, noise)
-        begin = noise if start is None else add_noise(start, noise, float(sigmas[0]))
-        latents = hold(keep(begin.clone(), float(sigmas[0])), held)
+        # A schedule that begins below 1 begins from as little noise as the network expects there.
+        begin = noise.new_zeros(()) if start is None else start
+        begin = add_noise(begin, noise, float(sigmas[0]))
+        latents = hold(keep(begin, float(sigmas[0])), held)
         for step, (sigma, following) in enumerate(pairwise(sigmas.tolist())):
             predictions = {
                 branch: self.predictor.predict(latents, sigma, branch, conditions)

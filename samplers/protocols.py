@@ -46,7 +46,7 @@ class Denoiser(Protocol):
             held: Clean context latents ``[C, Th, H, W]``, written to the head of the input of every
                 model call and of the result.
             start: Clean latents ``[C, T, H, W]``, noised to ``sigmas[0]``, to begin from instead of
-                pure noise.
+                zeros, which is noise alone.
             pinned: Latents and mask ``[1, T, H, W]``; where the mask is 1 the latents are kept.
             callback: Called after every step.
         """

@@ -48,7 +48,7 @@ class Sampling:
     Attributes:
         noise: ``[C, T, H, W]``.
         sigmas: ``[steps + 1]``, descending to 0.
-        start: Clean latents of a source that are noised to ``sigmas[0]``; None is pure noise.
+        start: Clean latents of a source that are noised to ``sigmas[0]``; None is noise alone.
         pinned: Latents ``[C, T, H, W]`` and mask ``[1, T, H, W]``; where it is 1 they are kept.
         ending: State of the take before, for a chunk that has to end in it because the next one is
             kept; see ``retake``.

@@ -105,6 +105,16 @@ def test_host_equals_standalone_with_a_source(start, pinned, guidance, talking):
         assert free > 1e-2, "nothing of the source reaches what is made"
 
 
+@pytest.mark.parametrize("pinned", [False, True])
+def test_host_equals_standalone_from_a_low_level_without_a_source(pinned, talking):
+    twins, sigmas = hm.Twins(guidance=TalkGuidance()), torch.tensor([0.4, 0.2, 0.0])
+    source = from_source(False, pinned)
+    for chunk in PLAN[:2]:
+        ours = one_chunk(twins, twins.standalone(), chunk, sigmas, **source)
+        theirs = one_chunk(twins, twins.host(talking), chunk, sigmas, **source)
+        torch.testing.assert_close(theirs, ours, atol=1e-4, rtol=0)
+
+
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_pinned_latents_are_exact_after_every_sampler(sampler, talking):
     twins = hm.Twins(guidance=TalkGuidance(1, 2))

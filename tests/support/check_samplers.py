@@ -75,7 +75,9 @@ def check_schedule(case: Case) -> None:
     denoiser = EulerDenoiser(FixedVelocity(-case.tensors["in.direction"]), TalkGuidance())
     latent = case.tensors["in.latent"]
     for step in euler["step_indices"]:
-        after = denoiser.denoise(latent, None, sigmas[step : step + 2], held=latent[:, :0])
+        # A schedule begins with noise times its first level.
+        noise = latent / sigmas[step]
+        after = denoiser.denoise(noise, None, sigmas[step : step + 2], held=latent[:, :0])
         expected = case.tensors[f"out.latent_after_step{step}"]
         assert_close(after, expected, tolerance["latent"], f"Euler step {step}")
     noising = case.spec["add_noise"]

@@ -84,6 +84,14 @@ def test_a_start_is_noised_to_the_first_level(tensors):
     assert torch.equal(network.inputs[0], add_noise(start, noise, float(sigmas[0])))
 
 
+def test_without_a_start_there_is_as_much_noise_as_the_first_level_says(tensors):
+    target, noise, *_ = tensors
+    for sigmas in (flow_sigmas(4, 7.0), flow_sigmas(4, 7.0)[1:], torch.tensor([0.4, 0.0])):
+        network = Towards(target)
+        EulerDenoiser(network, TalkGuidance()).denoise(noise, None, sigmas, held=target[:, :0])
+        assert torch.equal(network.inputs[0], float(sigmas[0]) * noise)
+
+
 def test_what_is_pinned_is_pinned_from_the_first_step(tensors):
     target, noise, start, kept = tensors
     network, sigmas = Towards(target), flow_sigmas(4, 7.0)[1:]
