@@ -85,7 +85,7 @@ def band_energies(waveform: Tensor) -> Tensor:
 
 @torch.no_grad()
 def encode_tracks(run: Run, data: Mapping[str, Clips], encoder: Wav2VecEncoder) -> None:
-    """Write the features of every track, encoded whole: see ``features``."""
+    """Write the features of every track, encoded whole; continues where it stopped."""
     for name, clips in data.items():
         shape = clips.shape
         size = (shape.tracks, shape.faces, TRACK_FRAMES, WAV2VEC.layers, WAV2VEC.hidden)
@@ -95,11 +95,14 @@ def encode_tracks(run: Run, data: Mapping[str, Clips], encoder: Wav2VecEncoder) 
         barrier()
         out = np.load(path, mmap_mode="r+")
         mine = run.share(shape.tracks)
-        for index in progress(run, f"features {name}", 0, len(mine)):
+        done_file = clips.folder / f"{name}-features-{run.rank}.txt"
+        done = int(done_file.read_text()) if done_file.exists() else 0
+        for index in progress(run, f"features {name}", done, len(mine)):
             track = mine[index]
             for face in range(shape.faces):
                 waveform = levelled(clips.samples[track, face])
                 out[track, face] = encoder(waveform[None], TRACK_FRAMES)[0].numpy()
+            done_file.write_text(str(index + 1))
     barrier()
 
 

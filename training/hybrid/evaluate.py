@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ...frames import TEMPORAL_STRIDE, pixel_frames
-from ...samplers.folds import printed_three_fold
+from ...samplers.folds import Folds, printed_three_fold
 from ...samplers.guidance import TalkGuidance, in_order
 from ..data import to_tensor
 from ..evaluate import cast, drawn_truth, figures_of, measure_trial, summary
@@ -35,23 +35,27 @@ CLIPS, WINDOWS, OVERLAP = 3, 6, 5
 
 
 @dataclass
-class PrintedGuidance:
-    """MagicInfinite eq. 7 to the letter, whose weights add up to 2; the control that must fail."""
+class PrintedGuidance(TalkGuidance):
+    """MagicInfinite eq. 7 to the letter, whose second line adds up to 2: the control that fails."""
 
-    text_scale: float = 1.0
-    audio_scale: float = 1.0
-
-    def begin_chunk(self, seed: int = 0) -> None:
-        """Nothing is remembered."""
+    folds: Folds = Folds.BY_NOISE
 
     def branches(self, sigma: float) -> Sequence[str]:
         """All predictions it weighs."""
+        if sigma >= self.switch:
+            return super().branches(sigma)
         return in_order(printed_three_fold(self.text_scale, self.audio_scale))
 
     def combine(self, predictions: Mapping[str, Tensor], sigma: float) -> Tensor:
         """Weigh and add."""
+        if sigma >= self.switch:
+            return super().combine(predictions, sigma)
         weights = printed_three_fold(self.text_scale, self.audio_scale)
         return torch.stack([predictions[name] * weights[name] for name in predictions]).sum(0)
+
+
+FOLDS = TalkGuidance(2.0, 2.0, Folds.BY_NOISE)
+PRINTED = PrintedGuidance(2.0, 2.0)
 
 
 def length(windows: int) -> int:
@@ -80,8 +84,8 @@ def evaluate_clip(
         "no voice": (silent, setting),
         "sound of another window": (voice.samples, replace(setting, audio_offset=16)),
         "windows without overlap": (voice.samples, replace(setting, overlap=0)),
-        "audio scale 2": (voice.samples, replace(setting, guidance=TalkGuidance(audio_scale=2.0))),
-        "eq. 7 as printed": (voice.samples, replace(setting, guidance=PrintedGuidance())),
+        "folds by noise level": (voice.samples, replace(setting, guidance=FOLDS)),
+        "folds as printed": (voice.samples, replace(setting, guidance=PRINTED)),
     }
     for kind, (samples, changed) in controls.items():
         clip = render_hybrid(networks, [face], [samples], frames, changed)

@@ -5,8 +5,6 @@ The VAE and the audio encoder beside them are those of the built-in demo.
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -15,6 +13,7 @@ from torch import nn
 from ...models.detect import Kind, require, vae_config
 from ...models.hybrid import HybridModel
 from ...models.hybrid_adapter import HybridAudioAdapter
+from ...models.hybrid_detect import describe_adapter, hybrid_adapter_config, hybrid_config
 from ...models.networks import fill
 from ...models.recipes import built_in_file
 from ...models.wan_vae import WanVAE
@@ -22,8 +21,8 @@ from ...models.wav2vec import Wav2VecEncoder, load_wav2vec
 from ...models.wav2vec_keys import detect_wav2vec
 from ...models.weights import open_weights
 from ..export import write
-from ..sizes import SHIFT, SIZE, STEPS
-from .sizes import ADAPTER, BASE, WINDOW_LATENTS
+from ..sizes import SHIFT, SIZE, STEPS, WAV2VEC
+from .sizes import ADAPTER, WINDOW_LATENTS
 from .trial import HybridNetworks
 
 
@@ -36,26 +35,29 @@ def export(folder: Path, model: nn.ModuleDict) -> None:
         "endless_talk.shift": str(SHIFT),
     }
     write(folder / "base.safetensors", model["base"], base)
-    config = {
-        **asdict(ADAPTER),
-        "hidden": ADAPTER.dim,
-        "base": "i2v_concat",
-        "window": WINDOW_LATENTS,
-        "distilled_steps": STEPS,
-        "mask_rule": "any",
-    }
-    adapter = {"format": "magicinfinite_audio_adapter", "version": "1"}
-    write(
-        folder / "adapter.safetensors", model["adapter"], {**adapter, "config": json.dumps(config)}
+    adapter = describe_adapter(
+        ADAPTER,
+        base="i2v_concat",
+        window=WINDOW_LATENTS,
+        shift=SHIFT,
+        distilled_steps=STEPS,
+        mask_rule="any",
+        audio_layers=WAV2VEC.layers,
+        audio_channels=WAV2VEC.hidden,
     )
+    write(folder / "adapter.safetensors", model["adapter"], adapter)
 
 
 def load_hybrid(folder: Path) -> HybridNetworks:
     """The two files of a folder with the demo's VAE and audio encoder."""
     base, adapter = (open_weights(folder / f"{name}.safetensors") for name in ("base", "adapter"))
     return HybridNetworks(
-        fill(HybridModel(BASE), require(base, Kind.HYBRID), torch.float32).eval(),
-        fill(HybridAudioAdapter(ADAPTER), require(adapter, Kind.HYBRID_ADAPTER), torch.float32),
+        fill(HybridModel(hybrid_config(base)), require(base, Kind.HYBRID), torch.float32).eval(),
+        fill(
+            HybridAudioAdapter(hybrid_adapter_config(adapter)),
+            require(adapter, Kind.HYBRID_ADAPTER),
+            torch.float32,
+        ),
         built_in_vae(),
         built_in_encoder(),
     )

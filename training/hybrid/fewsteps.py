@@ -24,7 +24,7 @@ from .transformer import (
 )
 from .windows import WindowClips, Windows, draw_gates
 
-RECIPE = Recipe("hybrid few steps", steps=400, rate=6e-4, muon=2e-3, decay=80, adamw=("mod",))
+RECIPE = Recipe("hybrid few steps", steps=300, rate=6e-4, muon=2e-3, decay=80, adamw=("mod",))
 
 
 LEVELS = (1.0, 0.9375, 0.9092, 0.8333, 0.7149, 0.625)

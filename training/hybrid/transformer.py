@@ -27,7 +27,7 @@ from .codec import SCALE
 from .sizes import no_text
 from .windows import WindowClips, Windows, draw_gates
 
-MOTION = Recipe("hybrid motion", steps=400, rate=2e-3, muon=6e-3, decay=60, adamw=("mod",))
+MOTION = Recipe("hybrid motion", steps=300, rate=2e-3, muon=6e-3, decay=60, adamw=("mod",))
 SPEECH = Recipe("hybrid speech", steps=1600, rate=1.5e-3, muon=5e-3, decay=120, adamw=("mod",))
 
 BATCHES = {"long": 4, "short": 8, "pair": 4, "trio": 2}

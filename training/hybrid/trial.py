@@ -6,7 +6,7 @@ The same windows, blending and guidance as everywhere; the clip stays in memory.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -15,20 +15,20 @@ from torch import Tensor, nn
 
 from ...audio.features import FeatureTrack, pad_for_clip
 from ...audio.loudness import normalize_loudness
-from ...audio.windows import FeatureSource, audio_windows
-from ...frames import SPATIAL_STRIDE, TEMPORAL_STRIDE, latent_frames, pixel_frames
+from ...frames import SPATIAL_STRIDE, TEMPORAL_STRIDE, pixel_frames
 from ...models.hybrid import HybridModel
-from ...models.hybrid_adapter import HybridAudioAdapter, HybridAudioPass, group_frames
+from ...models.hybrid_adapter import HybridAudioAdapter
 from ...models.wan_vae import WanVAE
 from ...models.wav2vec import Wav2VecEncoder
 from ...samplers.blend import Blend
-from ...samplers.guidance import BRANCH_INPUTS, Guidance, TalkGuidance
+from ...samplers.guidance import Guidance, TalkGuidance
 from ...samplers.noise import chunk_noise
-from ...samplers.plan import Chunk
-from ...samplers.schedule import shift_sigma
+from ...samplers.schedule import even_sigmas
 from ...samplers.sliding import FirstFrame, Sweeper, sample_windows
 from ...samplers.window_denoise import WindowEuler
 from ...samplers.windows import WindowPlan, plan_windows
+from ...standalone import WindowReader, clamped_windows
+from ...standalone_hybrid import HybridConditioner, HybridPredictor, HybridPrompt
 from ..faces.boxes import eye_box, mouth_box
 from ..faces.identity import Identity
 from ..sizes import SHIFT, SIZE, STEPS
@@ -77,86 +77,7 @@ class HybridSetting:
     @property
     def sigmas(self) -> Tensor:
         """The schedule as MagicInfinite spaces it: 1, 0.9375, 0.8333, 0.625, 0 by default."""
-        return shift_sigma(torch.linspace(1, 0, self.steps + 1), self.shift)
-
-
-class Conditions(NamedTuple):
-    """What the networks read for one window.
-
-    Attributes:
-        concat: Portrait and mask ``[1, 17, T, h, w]``.
-        voice: Audio tokens ``[1, S, T, A, C]``.
-        silence: The same of zero features.
-    """
-
-    concat: Tensor
-    voice: Tensor
-    silence: Tensor
-
-
-@dataclass
-class HybridConditioner:
-    """Conditions of a window.
-
-    Attributes:
-        adapter: The audio adapter.
-        portrait: Latent of the portrait ``[16, 1, h, w]``.
-        tracks: Audio features per speaker.
-        offset: Frames by which the sound is taken too late.
-    """
-
-    adapter: HybridAudioAdapter
-    portrait: Tensor
-    tracks: Sequence[FeatureSource]
-    offset: int = 0
-
-    def conditions(self, chunk: Chunk) -> Conditions:
-        """Conditions of a window, described as a chunk."""
-        windows = torch.cat([self._windows(track, chunk) for track in self.tracks])
-        latents = latent_frames(chunk.frames)
-        channels, _, height, width = self.portrait.shape
-        concat = torch.zeros(1, channels + 1, latents, height, width)
-        concat[0, :channels, :1], concat[:, channels:, 0] = self.portrait, 1
-        voice, silence = (self.adapter.project(w) for w in (windows, torch.zeros_like(windows)))
-        return Conditions(concat, voice, silence)
-
-    def _windows(self, track: FeatureSource, chunk: Chunk) -> Tensor:
-        """Audio windows ``[1, 4T, 5, layers, channels]``, four for every latent of the clip."""
-        if chunk.start_frame == 0:
-            return group_frames(audio_windows(track, self.offset, chunk.frames))
-        missing = TEMPORAL_STRIDE - 1
-        first = chunk.start_frame - missing + self.offset
-        return audio_windows(track, first, chunk.frames + missing)
-
-
-class HybridPredictor:
-    """One guidance branch of one window: a call of the transformer.
-
-    Args:
-        base: The transformer.
-        adapter: The audio adapter.
-        gates: Where each speaker is heard ``[1, S, 1, N]``.
-    """
-
-    def __init__(self, base: HybridModel, adapter: HybridAudioAdapter, gates: Tensor | None):
-        self.base, self.adapter, self.gates = base, adapter, gates
-
-    def begin_chunk(self) -> None:
-        """Nothing is remembered."""
-
-    def predict(self, latents: Tensor, sigma: float, branch: str, conditions: Conditions) -> Tensor:
-        """Velocity ``[16, T, h, w]`` of ``latents`` at ``sigma`` in [0, 1]."""
-        hears = BRANCH_INPUTS[branch][1]
-        tokens = conditions.voice if hears else conditions.silence
-        text, pooled = no_text(1)
-        return self.base(
-            latents[None],
-            torch.tensor([1000.0 * sigma]),
-            text,
-            pooled,
-            concat=conditions.concat,
-            audio=HybridAudioPass(self.adapter, tokens, self.gates),
-        )[0]
+        return even_sigmas(self.steps, self.shift)
 
 
 @torch.no_grad()
@@ -186,20 +107,27 @@ def render_hybrid(
         FeatureTrack(networks.wav2vec, pad_for_clip(normalize_loudness(voice), frames))
         for voice in voices
     ]
-    offset = TEMPORAL_STRIDE * setting.audio_offset
-    conditioner = HybridConditioner(
-        networks.adapter, codec.encode(picture[:, None]), tracks, offset
-    )
     gates = face_gates(faces, speakers or range(len(voices)))
-    predictor = HybridPredictor(networks.base, networks.adapter, gates)
+    text, pooled = no_text(1)
+    prompt = HybridPrompt(text[0], pooled[0])
+    conditioner = HybridConditioner(
+        networks.base,
+        networks.adapter,
+        codec,
+        texts={"positive": prompt, "negative": prompt},
+        voices=tracks,
+        gates=lambda chunk: gates,
+        windows=late_windows(TEMPORAL_STRIDE * setting.audio_offset),
+    )
     sweeper = Sweeper(
         plan,
-        conditioner.conditions,
-        conditioner.portrait,
+        lambda chunk: conditioner.conditions(chunk, picture),
+        codec.encode(picture[:, None]),
         blend=setting.blend,
         first_frame=setting.first_frame,
-        holds=False,
+        holds=networks.base.config.family.holds_first_frame,
     )
+    predictor = HybridPredictor(networks.base, networks.adapter)
     latents = sample_windows(
         sweeper,
         WindowEuler(predictor, setting.guidance or TalkGuidance(), setting.seed),
@@ -214,6 +142,13 @@ def render_hybrid(
 def to_pixels(frames: Tensor) -> np.ndarray:
     """Frames ``[3, F, H, W]`` in [-1, 1] as uint8 ``[F, H, W, 3]``."""
     return frames.clamp(-1, 1).add(1).mul(127.5).round().byte().permute(1, 2, 3, 0).numpy()
+
+
+def late_windows(frames: int) -> WindowReader:
+    """Cuts audio windows so many frames too late."""
+    return lambda source, chunk: clamped_windows(
+        source, replace(chunk, start_frame=chunk.start_frame + frames)
+    )
 
 
 def clip_noise(seed: int, plan: WindowPlan, faces: int) -> Callable[[], Tensor]:
