@@ -150,6 +150,14 @@ def shown_chunks(whole: list[Chunk], stop_at: float) -> list[Chunk]:
     return ended_at(whole, clip_frames(stop_at)) if stop_at else whole
 
 
+def end_notes(plan: list[Chunk], whole: list[Chunk]) -> list[str]:
+    """Where a clip ends that is not the whole one, for the report."""
+    seconds, all_of_it = (sum(chunk.kept_frames for chunk in each) / FPS for each in (plan, whole))
+    if seconds == all_of_it:
+        return []
+    return [f"ends early, at {seconds:.2f} of {all_of_it:.2f} s; the chunks are the whole clip's"]
+
+
 def plan_frames(settings: StreamSettings, speech: Speech, reference: Any) -> list[Chunk]:
     """The chunks of the whole clip; every shot of a source begins anew."""
     total = reference.clip_frames(clip_frames(speech.seconds))

@@ -36,6 +36,7 @@ from .clip_plan import (
     branches_of,
     changes_of,
     choose_sigmas,
+    end_notes,
     notes_of,
     plan_frames,
     shown_chunks,
@@ -111,7 +112,7 @@ def plan_clip(
     changes = notes = None
     if plan is not None:
         changes = attempt(lambda: changes_of(inputs.timeline, whole))
-        notes = attempt(lambda: notes_of(inputs.timeline, whole))
+        notes = attempt(lambda: [*end_notes(plan, whole), *notes_of(inputs.timeline, whole)])
     found.refuse()
     return ClipPlan(
         settings,

@@ -89,6 +89,8 @@ def test_stop_at_samples_the_chunks_of_the_whole_clip(tmp_path):
     assert early.whole == whole.whole == whole.plan and whole.then is None
     assert early.sampled == whole.plan[:2] and early.then == whole.plan[2]
     assert [chunk.kept_frames for chunk in early.plan] == [81, 19]
+    assert early.notes == ["ends early, at 4.00 of 9.00 s; the chunks are the whole clip's"]
+    assert whole.notes == []
     assert len(early.changes) == len(early.whole) and early.evaluations == 2 * 6
 
 
