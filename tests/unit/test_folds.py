@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from endless_talk.errors import InputError
+from endless_talk.samplers.denoise import EulerDenoiser
 from endless_talk.samplers.folds import (
     FoldedScales,
     Folds,
@@ -55,6 +56,33 @@ def test_the_printed_three_fold_adds_up_to_two_and_one_less_text_only_repairs_it
         repaired = {**printed, "text_only": printed["text_only"] - 1}
         ours = weights(three_fold(text, audio))
         assert {name: ours.get(name, 0.0) for name in repaired} == pytest.approx(repaired)
+
+
+def test_a_sampler_arrives_with_these_weights_and_never_with_the_printed_ones():
+    """The network is told nothing that matters to it: all its predictions point at one picture."""
+    target, noise = torch.full((16, 3, 4, 4), 0.5), torch.randn(16, 3, 4, 4)
+
+    class Towards:
+        def begin_chunk(self):
+            pass
+
+        def predict(self, latents, sigma, branch, conditions):
+            return (latents - target) / sigma
+
+    class Printed(TalkGuidance):
+        def combine(self, predictions, sigma):
+            weight = printed_three_fold(self.text_scale, self.audio_scale)
+            return sum(predictions[name] * weight[name] for name in weight)
+
+    def error(kind):
+        rule = kind(5.0, 4.0, Folds.THREE)
+        out = EulerDenoiser(Towards(), rule).denoise(
+            noise, None, even_sigmas(4, 5.0), held=noise[:, :0]
+        )
+        return float((out - target).abs().max())
+
+    assert error(TalkGuidance) < 1e-4
+    assert error(Printed) > 0.5
 
 
 @pytest.mark.parametrize(("text", "audio"), SCALES)
