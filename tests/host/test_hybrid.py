@@ -337,6 +337,23 @@ def test_host_context_windows_cut_audio_and_gates_with_the_video(moving):
     assert (host(other, windowed, LONG) - out).abs().max() > 1e-3
 
 
+def test_every_host_window_begins_with_the_clean_picture_of_a_replaced_frame():
+    """With the host's anchor and the picture retained, as its node is to be set."""
+    twins = ht.Twins(ht.REPLACE, guidance=SILENT)
+    windowed = with_windows(
+        twins.host_talking(), 4, 2, cond_retain_index_list="0", latent_retain_index_list="0"
+    )
+    heads, held = [], twins.held(windowed)
+    hook = windowed.model.diffusion_model.register_forward_pre_hook(
+        lambda _, args: heads.append((args[0].shape[2], args[0][0, :, :1].clone()))
+    )
+    out = host(twins, windowed, LONG)
+    hook.remove()
+    assert {length for length, _ in heads} == {4, 5}
+    assert all(torch.equal(head, held) for _, head in heads)
+    assert torch.equal(out[:, :1], held) and torch.isfinite(out).all()
+
+
 def test_one_window_over_everything_is_no_window(config, talking):
     twins = ht.Twins(config, 2, guidance=FULL, gates=ht.two_faces(True))
     expected = host(twins, talking)
