@@ -12,6 +12,7 @@ from ..bridge_hybrid import is_hybrid
 from ..errors import InputError
 from ..model_loaders.adapter import adapter_file, attached_adapter
 from ..model_loaders.base import model_recipe
+from ..model_loaders.family import talking_family
 from ..samplers.guidance import Guidance
 from .clip_warnings import embedded_warnings
 
@@ -76,6 +77,19 @@ def model_warnings(sources: ClipSources) -> list[str]:
             f"{file} was trained for one speaker; use the Multi adapter for {len(speakers)}"
         )
     return warnings
+
+
+def check_streams(model: Any) -> None:
+    """Refuse a MODEL whose first latent frame may not be held clean, as streaming does.
+
+    Raises:
+        InputError: HunyuanVideo of 33 channels, whose noisy latents have the picture beside them.
+    """
+    if not talking_family(model).holds_first_frame:
+        raise InputError(
+            "this MODEL is HunyuanVideo of 33 input channels, which cannot go on from the last "
+            "frames of a chunk: use Talk Sampler (Sliding Window) for it."
+        )
 
 
 def has_own_guidance(model: Any) -> bool:

@@ -28,7 +28,7 @@ from . import sockets
 from .checks import PROMPTS, Weights, check_disk
 from .clip_plan import ClipInputs, ClipPlan, StreamSettings
 from .jobs import RenderJob, graph_identity, plan_job
-from .models import ClipSources, model_warnings
+from .models import ClipSources, check_streams, model_warnings
 from .preflight import plan_clip
 from .progress import clock
 from .render import Outcome, collect_part, render_job, spoken
@@ -268,6 +268,7 @@ def checked_sources(
         sampler=inputs.get("sampler") or comfy.samplers.sampler_object("euler"),
     )
     warnings += model_warnings(sources)
+    check_streams(sources.model)
     sockets.show_under_node(node_id, describe(clip, warnings))
     return sources
 

@@ -15,7 +15,8 @@ import tiny  # noqa: E402
 from comfy.context_windows import IndexListContextHandler  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 
-from endless_talk.bridge import cut_audio, unheard_hooks  # noqa: E402
+from endless_talk.bridge import unheard_hooks  # noqa: E402
+from endless_talk.bridge_audio import cut_audio  # noqa: E402
 from endless_talk.errors import InputError  # noqa: E402
 from endless_talk.model_loaders.adapter import (  # noqa: E402
     attach_adapter,

@@ -16,7 +16,7 @@ import tiny  # noqa: E402
 from comfy.context_windows import IndexListContextHandler  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 
-from endless_talk.bridge import cut_audio  # noqa: E402
+from endless_talk.bridge_audio import cut_audio  # noqa: E402
 from endless_talk.bridge_hybrid import empty_prompt_for  # noqa: E402
 from endless_talk.errors import InputError  # noqa: E402
 from endless_talk.model_loaders.adapter import attach_adapter, load_adapter  # noqa: E402
@@ -266,6 +266,17 @@ def test_families_are_told_apart_and_do_not_mix(config, talking):
         attach_adapter(talking, hm.host_adapter())
     with pytest.raises(InputError, match=r"is Wan.*MagicInfinite adapter"):
         attach_adapter(wan, ht.host_adapter())
+
+
+def test_only_models_that_hold_their_first_frame_stream(config, talking):
+    from endless_talk.nodes.models import check_streams
+
+    check_streams(hm.host_model())
+    if config is ht.REPLACE:
+        check_streams(talking)
+    else:
+        with pytest.raises(InputError, match="Sliding Window"):
+            check_streams(talking)
 
 
 def with_windows(model, length, overlap=1, **options):

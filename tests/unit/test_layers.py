@@ -24,20 +24,28 @@ MAY_IMPORT = {
     "talk_keys": INNER | {"talk", "talk_timeline"},
     "talk_sources": INNER,
     "talk_timeline": INNER,
-    "training": INNER | {"standalone"},
+    "training": INNER | {"standalone", "standalone_hybrid"},
     "check": INNER,
     "cli": {"errors", "check", "cli_talk", "cli_content", "cli_jobs"},
     "cli_talk": INNER | {"talk", "talk_timeline", "check", "cli_content", "cli_jobs"},
     "cli_content": INNER | {"talk_sources", "talk_timeline"},
     "cli_jobs": INNER | {"talk", "talk_keys", "cli_talk"},
     "model_loaders": LEAVES | {"models"},
-    "bridge": LEAVES | {"samplers", "models"},
+    "bridge": LEAVES | {"samplers", "models", "bridge_audio"},
+    "bridge_audio": LEAVES | {"models"},
     "bridge_hybrid": LEAVES | {"samplers", "models", "bridge"},
     "nodes": INNER | {"model_loaders", "bridge", "bridge_hybrid"},
     "extension": {"nodes", "model_loaders", "errors"},
 }
 HOST = {"comfy", "comfy_api", "comfy_extras", "comfy_execution", "folder_paths", "nodes", "server"}
-MAY_IMPORT_HOST = {"nodes", "model_loaders", "bridge", "bridge_hybrid", "extension"}
+MAY_IMPORT_HOST = {
+    "nodes",
+    "model_loaders",
+    "bridge",
+    "bridge_audio",
+    "bridge_hybrid",
+    "extension",
+}
 
 
 def package_files():
