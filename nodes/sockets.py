@@ -16,7 +16,8 @@ Speech = io.Custom("ENDLESSTALK_SPEECH")
 """The speakers so far, ``audio.speech.Speech``."""
 
 Faces = io.Custom("ENDLESSTALK_FACES")
-"""Face regions of a picture from the left, ``masks.faces.Faces``."""
+"""Faces from the left: ``masks.faces.Faces`` of a picture, ``masks.tracks.FaceTracks`` of a
+video."""
 
 Reference = io.Custom("ENDLESSTALK_REFERENCE")
 """Where reference frames come from, ``reference.sources.PictureReference``."""
@@ -29,6 +30,9 @@ Timeline = io.Custom("ENDLESSTALK_TIMELINE")
 
 FaceLandmarks = io.Custom("FACE_LANDMARKS")
 """The host's socket of detected face landmarks."""
+
+FaceDetection = io.Custom("FACE_DETECTION_MODEL")
+"""The host's socket of a model that finds faces."""
 
 _log = logging.getLogger(__name__)
 

@@ -16,6 +16,8 @@ from ..audio.video_sound import video_sound
 from ..errors import InputError
 from ..masks.faces import Faces as FacesValue
 from ..masks.finding import speaker_region
+from ..masks.pooling import ANY
+from ..masks.tracks import FaceTracks
 from ..model_loaders.wav2vec import HostWav2Vec
 from .sockets import Faces, Speech, Wav2Vec, show_under_node
 
@@ -83,8 +85,8 @@ def widgets() -> list[io.Input]:
             min=0,
             max=64,
             optional=True,
-            tooltip="Which face of 'faces' speaks: 1 is the first from the left. 0 is the "
-            "whole picture (or the mask).",
+            tooltip="Which face of 'faces' speaks: 1 is the first from the left, in a video of "
+            "those that appear first. 0 is the whole picture (or the mask).",
         ),
         io.Float.Input(
             "start",
@@ -152,7 +154,7 @@ class Speaker(io.ComfyNode):
         audio: dict | Input.Video,
         wav2vec: HostWav2Vec,
         others: SpeechValue | None = None,
-        faces: FacesValue | None = None,
+        faces: FacesValue | FaceTracks | None = None,
         mask: Tensor | None = None,
         face: int = 0,
         start: float = 0.0,
@@ -168,6 +170,8 @@ class Speaker(io.ComfyNode):
             strength=strength,
             region=speaker_region(faces, face, mask),
             normalize=normalize_loudness,
+            track=None if faces is None else faces.track(face),
+            rule=ANY if faces is None else faces.rule,
         )
         speech = others.joined_by(speaker) if others else SpeechValue((speaker,))
         show_under_node(cls.hidden.unique_id, speech.summary)
