@@ -2,8 +2,8 @@
 
 A latent is kept or made as a whole. One that the mask's edge cuts through is kept, so that all that
 was drawn white stays; what is made begins up to a latent inside the black part. The decoder looks
-past the edge in both directions: white pixels within five of what is made are not quite the
-source's, by a third next to it, and by a twentieth over the white part of a small picture.
+past the edge: white pixels up to five away from what is made lose more than in the VAE alone, a
+third more next to it, and 4 to 6 % more over all that is white of a picture of 64x64.
 """
 
 from __future__ import annotations
