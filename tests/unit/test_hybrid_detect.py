@@ -124,6 +124,8 @@ def test_base_and_adapter_may_be_one_file():
         ({"img_in.proj.weight": (100, 33, 1, 2, 2)}, "multiple of 128"),
         ({"img_in.proj.weight": (128, 33, 2, 2)}, "5 dimensions"),
         ({"vision_in.proj.0.weight": (128,)}, "HunyuanVideo 1.5"),
+        ({"byt5_in.fc1.weight": (128, 64)}, "HunyuanImage"),
+        ({"time_r_in.in_layer.weight": (128, 256)}, "MeanFlow"),
         ({"audio_adapter_blocks.0.norm1.weight": (128,)}, "Avatar"),
     ],
 )
