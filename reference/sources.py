@@ -41,11 +41,6 @@ class StillReference:
     def __init__(self, picture: np.ndarray, size: tuple[int, int]):
         self._frame = fit_picture(picture, size)
 
-    def to(self, device: torch.device) -> StillReference:
-        """Move the picture to where the networks run."""
-        self._frame = self._frame.to(device)
-        return self
-
     @property
     def first(self) -> Tensor:
         """The picture, fitted, ``[3, h, w]`` in [-1, 1]."""

@@ -6,7 +6,7 @@ Knows journals; it makes no frames.
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import InputError
@@ -116,7 +116,8 @@ def prune_job(root: Path, name: str, *, unfinished_too: bool = False, unused: bo
                 f"the job {name!r} is not finished, and its chunks are all there is of it: finish "
                 "it, or remove them with --all, or with --unused those of earlier settings."
             )
-        if record.plan.ends_early and not allowed:
+        whole = finished_clip(folder, replace(record.plan, stop_frame=None)) is not None
+        if not (whole or allowed):
             raise InputError(
                 f"the clip of the job {name!r} ends early, and the whole one would go on from its "
                 "chunks: render it whole, or remove them with --all."

@@ -177,7 +177,8 @@ def test_chunks_of_a_try_are_not_pruned_unless_that_is_meant(tmp_path):
         prune_job(tmp_path, "talk")
     assert prune_job(tmp_path, "talk", unused=True) == 0
     assert render(tmp_path)[1] == [3], "what lies behind the end of the try is still there"
-    assert prune_job(tmp_path, "talk") > 0
+    render(tmp_path, 10)
+    assert prune_job(tmp_path, "talk") > 0, "the whole clip is there as well"
 
 
 def test_a_damaged_chunk_behind_the_end_is_found(tmp_path):
