@@ -134,8 +134,9 @@ def video_inputs() -> list[io.Input]:
             min=0,
             max=64,
             optional=True,
-            tooltip="Faces that count, in a picture or in each shot: the largest. 0 is all that "
-            "are found. Set it when people in the background get numbers.",
+            tooltip="Faces that count in each shot of a video, the largest; of a picture, the "
+            "surest of face_detection_model. 0 is all. Set it when people in the background get "
+            "numbers.",
         ),
         io.Combo.Input(
             "rule",

@@ -19,6 +19,7 @@ comfy = pytest.importorskip("comfy_on_path").comfy
 from endless_talk.errors import InputError  # noqa: E402
 from endless_talk.masks.finding import FaceSources  # noqa: E402
 from endless_talk.masks.moving import TrackSettings  # noqa: E402
+from endless_talk.nodes import faces_video  # noqa: E402
 from endless_talk.nodes.faces import in_picture, in_video  # noqa: E402
 from endless_talk.nodes.faces_video import (  # noqa: E402
     PIECE_FRAMES,
@@ -323,7 +324,9 @@ def test_videos_without_faces_are_a_sentence_and_the_file_is_closed(sources, say
     assert video.closed
 
 
-def test_the_hosts_own_model_is_asked_as_it_wants_to_be():
+def test_the_hosts_own_model_is_asked_as_it_wants_to_be(monkeypatch):
+    """With random weights, so that nothing is sure to be a face."""
+    monkeypatch.setattr(faces_video, "CONFIDENCE", 1.0)
     nodes = pytest.importorskip("comfy_extras.nodes_mediapipe")
     parts = ("face_oval", "left_eye", "right_eye", "left_eyebrow", "right_eyebrow", "lips")
     state = {
@@ -333,5 +336,4 @@ def test_the_hosts_own_model_is_asked_as_it_wants_to_be():
     state |= {key: torch.zeros(1) for key in nodes._CANONICAL_KEYS}
     model = nodes.FaceLandmarkerModel(state)
     with torch.inference_mode():
-        found = FaceDetector(model, "both", at_most=1).landmarks([*stages(2)])
-    assert len(found) == 2 and all(len(faces) <= 1 for faces in found)
+        assert FaceDetector(model, "both").landmarks([*stages(2)]) == [[], []]
