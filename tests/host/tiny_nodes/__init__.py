@@ -1,7 +1,9 @@
 """Nodes for tests only: what has no small checkpoint, sounds no file can carry, tensors to disk."""
 
 import hashlib
+import sys
 from pathlib import Path
+from typing import ClassVar
 
 import comfy.clip_vision
 import comfy.sd
@@ -195,6 +197,30 @@ class TestSave(io.ComfyNode):
         return io.NodeOutput(ui={"tensors": [saved]})
 
 
+class TestHoard(io.ComfyNode):
+    """From now on every frame that a job is given stays in memory, as a leak would keep it."""
+
+    KEPT: ClassVar = []
+
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(node_id="TestHoard", category="testing", is_output_node=True)
+
+    @classmethod
+    def execute(cls):
+        (journal,) = (
+            module for name, module in [*sys.modules.items()] if name.endswith(".video.journal")
+        )
+        append = journal.JobSink.append
+
+        def hoarding(sink, frames):
+            cls.KEPT.append(frames.mul(127.5).add(127.5).byte())
+            append(sink, frames)
+
+        journal.JobSink.append = hoarding
+        return io.NodeOutput()
+
+
 def tensors(value, name):
     """Tensors inside lists, dicts and dataclasses, by dotted name."""
     if isinstance(value, torch.Tensor):
@@ -218,7 +244,7 @@ class TestNodes(ComfyExtension):
     """The nodes above."""
 
     async def get_node_list(self):
-        return [TestText, TestClip, TestClipVision, TestSound, TestMask, TestSave]
+        return [TestText, TestClip, TestClipVision, TestSound, TestMask, TestSave, TestHoard]
 
 
 async def comfy_entrypoint():
