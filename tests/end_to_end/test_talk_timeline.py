@@ -126,6 +126,8 @@ def test_another_picture_is_known_by_its_content(timed, finished):
     given, copied = finished / "given", finished / "copied.png"
     other = ("--timeline-image", given / "other.png")
     assert timed("#2 image 1", *other) == [2, 3]
+    before, after = clip(finished, 1), clip(finished, 2)
+    assert np.array_equal(before[:41], after[:41]) and not np.array_equal(before, after)
     shutil.copy(given / "other.png", copied)
     more = ("--timeline-image", given / "portrait.png", "--timeline-image", copied)
     assert timed("#2 image 2", *more) == []
