@@ -36,7 +36,8 @@ from .samplers.streaming import HandOn, Sampling, stream_clip
 from .samplers.timed import TimedConditioner, TimedReference
 from .samplers.timeline import ChunkChange, ClipTimeline
 from .standalone import WanConditioner, WanPredictor
-from .talk_sources import FramesOnDevice, PictureFile, VideoFile, open_source
+from .talk_device import CodecOnDevice, FramesOnDevice
+from .talk_sources import PictureFile, VideoFile, open_source
 from .talk_timeline import changes_of
 from .video.robust_color import color_anchor, color_matches
 from .video.sink import VideoSink
@@ -219,10 +220,11 @@ def stream_talk(
     """
     settings, device = job.settings, next(networks.base.parameters()).device
     guidance = TalkGuidance(audio_scale=settings.audio_scale)
+    codec = CodecOnDevice(networks.vae, device)
     conditioner = WanConditioner(
         networks.base,
         networks.adapter,
-        networks.vae,
+        codec,
         texts={"positive": torch.zeros(0, networks.base.config.text_dim, device=device)},
         voices=[voice_features(job.voice, networks)],
     )
@@ -237,9 +239,9 @@ def stream_talk(
             reference=FramesOnDevice(frames_of(job), device),
             conditioner=TimedConditioner(conditioner, job.changes),
             denoiser=EulerDenoiser(WanPredictor(networks.base, networks.adapter), guidance),
-            codec=networks.vae,
+            codec=codec,
             sink=sink,
-            sampling=sampling_of(job, networks, device, takes or {}),
+            sampling=sampling_of(job, networks, codec, takes or {}),
             color=color,
             hand_on=HandOn(settings.hand_on),
             callback=callback,
@@ -260,17 +262,17 @@ def frames_of(job: TalkJob) -> Reference:
 def sampling_of(
     job: TalkJob,
     networks: Networks,
-    device: torch.device,
+    codec: CodecOnDevice,
     takes: Mapping[int, Mapping[str, Tensor]],
 ) -> Callable[[Chunk], Sampling]:
     """Noise, schedule, source and ending of every chunk."""
-    reference, codec = job.reference, networks.vae
+    reference = job.reference
 
     def plain(chunk: Chunk) -> Sampling:
         seed = job.changes[chunk.index].seed
         seed = job.settings.seed if seed is None else seed
         noise = chunk_noise(seed, chunk.index, latent_shape(job, networks, chunk))
-        return Sampling(noise.to(device), job.sigmas)
+        return Sampling(noise.to(codec.device), job.sigmas)
 
     from_source = sampling_from_source(
         plain,

@@ -28,7 +28,6 @@ from .reference.pictures import open_picture
 from .reference.sizes import choose_size
 from .reference.sources import PictureReference, reference_of
 from .reference.video import FileVideo, SourceVideo
-from .samplers.protocols import Reference
 
 AUTO, NONE = "auto", "none"
 """What ``cuts`` may be besides seconds."""
@@ -136,23 +135,3 @@ def open_mask(path: Path, box: CropBox) -> Tensor:
         return kept_latents(white[None], box)
     except InputError as error:
         raise InputError(f"{path.name}: {error}") from None
-
-
-class FramesOnDevice:
-    """A reference whose frames are where the networks run.
-
-    Args:
-        reference: Gives the frames.
-        device: Where they are wanted.
-    """
-
-    def __init__(self, reference: Reference, device: torch.device):
-        self.reference, self.device = reference, device
-        self._latest: tuple[Tensor, Tensor] | None = None
-
-    def frame(self, start_frame: int) -> Tensor:
-        """See ``protocols.Reference``."""
-        frame = self.reference.frame(start_frame)
-        if self._latest is None or self._latest[0] is not frame:
-            self._latest = frame, frame.to(self.device)
-        return self._latest[1]

@@ -10,7 +10,7 @@ from endless_talk.samplers.plan import plan_chunks
 from endless_talk.samplers.timed import TimedConditioner, TimedReference
 from endless_talk.samplers.timeline import ChunkChange
 from endless_talk.standalone import WanConditioner, WanPredictor
-from endless_talk.talk_sources import FramesOnDevice
+from endless_talk.talk_device import CodecOnDevice, FramesOnDevice
 
 PLAN = plan_chunks(20, 9, 5)
 SIDE = 32
@@ -49,6 +49,19 @@ def test_frames_on_a_device_are_the_same_object_while_they_are_the_same_frame():
     assert first.device.type == "meta" and moved.frame(4) is first
     other = FramesOnDevice(Numbered(), torch.device("meta"))
     assert other.frame(PLAN[0].start_frame) is not other.frame(PLAN[1].start_frame)
+
+
+def test_a_codec_takes_frames_from_anywhere():
+    class Codec:
+        def encode(self, frames):
+            return frames
+
+        def decode(self, latents):
+            yield latents
+
+    codec = CodecOnDevice(Codec(), torch.device("meta"))
+    assert codec.encode(PICTURES[0][:, None]).device.type == "meta"
+    assert [block is PICTURES[0] for block in codec.decode(PICTURES[0])] == [True]
 
 
 class Recording:
