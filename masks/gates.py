@@ -7,7 +7,8 @@ shares them out. Knows regions, tracks and crops; it knows no networks and no so
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from functools import partial
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -94,6 +95,30 @@ def speaker_gates(
             gates.append(torch.ones(1, _tokens(box)))
     latents = max(len(gate) for gate in gates)
     return torch.stack([gate.expand(latents, -1) for gate in gates])
+
+
+class RememberedGates:
+    """Gates of speakers for every stretch of a clip, each made once: steps come back to windows.
+
+    What is kept is a few hundredths of the latents of the same frames.
+
+    Args:
+        speakers: As for ``speaker_gates``.
+        box: As there.
+        options: As there.
+    """
+
+    def __init__(self, speakers: Sequence[Placed], box: CropBox, **options: Any) -> None:
+        self._make = partial(speaker_gates, speakers, box, **options)
+        self._known: dict[tuple[int, int], Tensor] = {}
+
+    def __call__(self, start_frame: int, frames: int) -> Tensor:
+        """Gates ``[S, T or 1, N]`` float32; see ``speaker_gates``."""
+        key = start_frame, frames
+        if key not in self._known:
+            # Half precision is exact: shares are of 256 pixels.
+            self._known[key] = self._make(start_frame, frames).half()
+        return self._known[key].float()
 
 
 def check_gates(

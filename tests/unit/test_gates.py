@@ -12,7 +12,7 @@ from endless_talk.crop import crop_box
 from endless_talk.errors import InputError
 from endless_talk.masks.boxes import typed_moments
 from endless_talk.masks.faces import faces_from_boxes
-from endless_talk.masks.gates import check_gates, speaker_gates
+from endless_talk.masks.gates import RememberedGates, check_gates, speaker_gates
 from endless_talk.masks.moving import follow_faces, typed_faces
 from endless_talk.masks.pooling import RULES
 from endless_talk.masks.tokens import latent_masks, token_masks
@@ -210,6 +210,20 @@ def test_permuting_speakers_permutes_their_gates():
 def test_a_chunk_of_another_length_is_a_mistake_of_the_caller():
     with pytest.raises(ValueError, match="4n"):
         speaker_gates([Somebody()], BOX, 0, 8)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_remembered_gates_are_the_same_and_made_once(rule, monkeypatch):
+    people = speakers_of(moving_faces())
+    remembered = RememberedGates(people, BOX, rule=rule, dilate=3)
+    expected = {
+        start: speaker_gates(people, BOX, start, 9, rule=rule, dilate=3) for start in (0, 8)
+    }
+    for start in (0, 8):
+        assert torch.equal(remembered(start, 9), expected[start])
+    monkeypatch.setattr("endless_talk.masks.gates._track_gates", None)
+    for start in (8, 0):
+        assert torch.equal(remembered(start, 9), expected[start])
 
 
 # Places
