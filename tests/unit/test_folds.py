@@ -156,6 +156,17 @@ def test_calls_are_told_step_by_step_only_where_they_differ():
     assert describe_calls([1], [1.0], "window") == "1 step per window, 1 network call per step"
 
 
+@pytest.mark.parametrize(("text", "audio"), SCALES)
+@pytest.mark.parametrize("jitter", [0.0, 0.5])
+@pytest.mark.parametrize("kind", RULES)
+def test_a_rule_needs_no_prediction_but_those_it_asks_for(kind, jitter, text, audio, predictions):
+    for folds in Folds:
+        rule = kind(text, audio, folds, jitter=jitter)
+        for sigma in (0.9, 0.3):
+            asked = {name: predictions[name] for name in rule.branches(sigma)}
+            assert torch.isfinite(rule.combine(asked, sigma)).all()
+
+
 @pytest.mark.parametrize(
     ("rule", "says"),
     [
