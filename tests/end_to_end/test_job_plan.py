@@ -33,6 +33,8 @@ CHANGES = {
     "shift": {"shift": 5.0},
     "audio scale": {"audio_scale": 3.0},
     "colour strength": {"color_strength": 0.5},
+    "colour anchor": {"color_anchor": "robust"},
+    "hand on": {"hand_on": "latents"},
     "chunk length": {"chunk_frames": 41},
     "context": {"context_frames": 5},
     "models": {"models": "y"},
