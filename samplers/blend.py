@@ -43,9 +43,8 @@ def blend_weights(width: int, blend: Blend) -> list[float]:
     if width == 1 or blend is Blend.AVERAGE:
         return [0.5] * width
     if blend is Blend.PAPER:
-        return (
-            [1.0, 0.0] if width == 2 else [min(1.0, (last - i) / (last - 1)) for i in range(width)]
-        )
+        steps = max(1, last - 1)  # of two frames the first stays and the second is new
+        return [min(1.0, (last - i) / steps) for i in range(width)]
     if blend is Blend.LINEAR:
         return [(last - i) / last for i in range(width)]
     if blend is Blend.LINEAR_OPEN:

@@ -156,8 +156,8 @@ def plan_windows(
     windows, end = [], 0
     for index, start in enumerate(starts):
         covered = end - start if index else 0
-        ramp = covered - hidden if last is LastWindow.EVEN else min(covered - hidden, shared)
-        windows.append(DenoisingWindow(index, start, length, covered, max(0, ramp)))
+        ramp = covered - hidden if last is LastWindow.EVEN else shared
+        windows.append(DenoisingWindow(index, start, length, covered, ramp if index else 0))
         end = start + length
     return WindowPlan(tuple(windows), end, total_frames, anchored)
 
