@@ -73,7 +73,8 @@ class WindowGuider(TalkGuider):
         denoised = self.sweeper(x, float(timestep.flatten()[0]), predict)
         self.conds = {}
         denoised = hold_batch(denoised, self.clip_held.to(x))
-        self.sweeper.previous = denoised[0].clone()
+        if self.sweeper.remembers:
+            self.sweeper.previous = denoised[0].clone()
         return denoised
 
     def window_conds(

@@ -15,6 +15,7 @@ from .nodes.load import ApplyAdapter, LoadModel, LoadVAE, LoadWav2Vec
 from .nodes.measure import Measure
 from .nodes.reference import ReferenceImage
 from .nodes.reference_video import ReferenceVideo
+from .nodes.sliding import SlidingSampler
 from .nodes.speaker import Speaker
 from .nodes.streaming import StreamingSampler
 from .nodes.timeline import TimelineNode
@@ -32,6 +33,7 @@ NODES: list[type[io.ComfyNode]] = [
     TalkSigmas,
     TimelineNode,
     StreamingSampler,
+    SlidingSampler,
     Measure,
 ]
 

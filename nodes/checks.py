@@ -158,17 +158,30 @@ def check_prompts(branches: list[str], connected: Set[str], recipe: Recipe | Non
 
 
 def check_disk(
-    plan: list[Chunk], missing: Sequence[int], size: tuple[int, int], folder: Path
+    plan: list[Chunk],
+    missing: Sequence[int],
+    size: tuple[int, int],
+    folder: Path,
+    *,
+    states_bytes: int = 0,
 ) -> None:
     """Refuse what will not fit: the clip, and of every missing chunk its pictures and its context.
 
     The context goes to the disk as float32, so that a job resumes exactly.
+
+    Args:
+        plan: The chunks.
+        missing: Those that have to be made, by index.
+        size: ``(height, width)`` of the clip.
+        folder: Where it goes.
+        states_bytes: What is kept beside the chunks.
     """
     pixels = size[0] * size[1]
     frames = sum(chunk.kept_frames for chunk in plan)
     frames += sum(plan[index].kept_frames for index in missing)
     handed_on = sum(plan[index].context_frames for index in missing)
     needed = int(pixels * (frames * BYTES_PER_PIXEL + handed_on * CONTEXT_BYTES)) + SPARE_BYTES
+    needed += states_bytes
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     free = shutil.disk_usage(existing).free
     if free < needed:

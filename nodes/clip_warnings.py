@@ -15,6 +15,8 @@ from ..samplers.guidance import Guidance, calls_per_step, reads_negative
 from ..samplers.plan import Chunk
 from ..samplers.schedule import flow_sigmas, same_schedule
 
+UNUSED_FACE = "one speaker: the face is not used, everybody in the picture may talk"
+
 LOWEST_START = 0.95
 """First noise level below which a clip that begins from noise alone looks wrong."""
 
@@ -36,7 +38,7 @@ def find_warnings(speech: Speech, plan: list[Chunk], sigmas: Tensor) -> list[str
     ]
     regions = [each.region for each in speakers if each.region is not None]
     if len(speakers) == 1 and regions:
-        warnings.append("one speaker: the face is not used, everybody in the picture may talk")
+        warnings.append(UNUSED_FACE)
     if any(torch.equal(one, other) for one, other in combinations(regions, 2)):
         warnings.append("two speakers have the same face; choose another face for one of them")
     if float(sigmas[0]) < LOWEST_START:

@@ -9,6 +9,7 @@ if find_tree() is None:
 comfy = pytest.importorskip("comfy_on_path").comfy
 
 import host_models as hm  # noqa: E402  (needs ComfyUI)
+import hybrid_twins as ht  # noqa: E402
 import tiny  # noqa: E402
 from comfy.context_windows import IndexListContextHandler  # noqa: E402
 
@@ -297,3 +298,73 @@ def test_a_model_without_a_held_frame_is_left_alone(talking, monkeypatch):
     free = theirs(twins, talking, holds=False)
     assert helds and all(held is None for held in helds)
     assert (free - theirs(twins, talking))[:, :1].abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("moving", [False, True], ids=["still faces", "moving faces"])
+@pytest.mark.parametrize(
+    ("config", "holds"), [(ht.CONCAT, False), (ht.REPLACE, True)], ids=["concat", "replace"]
+)
+def test_hunyuan_equals_standalone(config, holds, moving):
+    guidance = TalkGuidance(1, 2)
+    twins = ht.Twins(config, 2, guidance=guidance, gates=ht.two_faces(moving))
+    model = twins.host_talking()
+    plan = plan_windows(33, 13, 2)
+    latent = twins.codec(model).encode(twins.reference[:, None])
+    results = []
+    for conditioner, denoiser in (twins.standalone(model), twins.host(model)[:2]):
+        sweeper = Sweeper(
+            plan,
+            lambda chunk, made=conditioner: made.conditions(chunk, twins.reference),
+            latent,
+            holds=holds,
+        )
+        ours = hasattr(denoiser, "predictor")
+        euler = comfy.samplers.sampler_object("euler")
+        windowed = (
+            WindowEuler(denoiser.predictor, guidance)
+            if ours
+            else HostWindowDenoiser(model, euler, guidance, plan, 3)
+        )
+        results.append(sample_windows(sweeper, windowed, lambda: noise_of(plan), SIGMAS))
+    torch.testing.assert_close(results[1], results[0], atol=1e-3, rtol=0)
+    assert torch.equal(results[1][:, :1], latent) == holds
+
+
+def test_hunyuan_windows_show_what_their_first_frame_is_to_be(monkeypatch):
+    twins = ht.Twins(ht.CONCAT, guidance=TalkGuidance())
+    model = twins.host_talking()
+    conditioner = twins.host(model)[0]
+    plan = plan_windows(33, 13, 2)
+    latent = twins.codec(model).encode(twins.reference[:, None])
+    seen, make = [], WindowGuider.window_conds
+
+    def spy(self, window, part, slot):
+        conds = make(self, window, part, slot)
+        concat = conds["full"][0]["model_conds"]["c_concat"].cond
+        seen.append((window.index, concat[0, :16, :1].clone(), bool(concat.any())))
+        return conds
+
+    monkeypatch.setattr(WindowGuider, "window_conds", spy)
+
+    def made(first_frame):
+        seen.clear()
+        sweeper = Sweeper(
+            plan,
+            lambda chunk: conditioner.conditions(chunk, twins.reference),
+            latent,
+            first_frame=first_frame,
+            holds=False,
+        )
+        euler = comfy.samplers.sampler_object("euler")
+        denoiser = HostWindowDenoiser(model, euler, TalkGuidance(), plan, 3)
+        return sample_windows(sweeper, denoiser, lambda: noise_of(plan), SIGMAS)
+
+    every = made(FirstFrame.EVERY)
+    assert all(there for _, _, there in seen)
+    bare = made(FirstFrame.FIRST_ONLY)
+    assert all(there == (index == 0) for index, _, there in seen)
+    previous = made(FirstFrame.PREVIOUS)
+    later = [shown for index, shown, _ in seen if index == 1]
+    changed = [not torch.equal(shown, later[0]) for shown in later]
+    assert changed == [float(sigma) < 0.6 for sigma in SIGMAS[:-1]] and any(changed)
+    assert not torch.equal(every, bare) and not torch.equal(every, previous)

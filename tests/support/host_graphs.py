@@ -99,6 +99,15 @@ def two_speakers(**sampler) -> dict:
     return graph
 
 
+def sliding(graph: dict | None = None, **sampler) -> dict:
+    """The same through windows of 17 frames that share 8: three of them, in four steps."""
+    graph = one_speaker() if graph is None else graph
+    chunked = ("chunk_frames", "context_frames")
+    kept = {k: value for k, value in graph["sampler"]["inputs"].items() if k not in chunked}
+    windows = {"steps": 4, "window_frames": 17, "overlap": 8, "job_name": "sliding", **sampler}
+    return with_node(graph, "sampler", "EndlessTalkSlidingSampler", **{**kept, **windows})
+
+
 def with_guidance(graph: dict, text: float, audio: float) -> dict:
     """The same with Talk Guidance and a negative prompt."""
     guided = with_inputs(graph, "sampler", guidance=["guidance", 0], negative=["negative", 0])
