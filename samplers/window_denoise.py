@@ -51,6 +51,7 @@ class WindowEuler:
             self.rules.forget()
             self.predictor.begin_chunk()
             latents = hold(latents.clone(), held)
+        latents = latents.to(held)  # a state comes from the disk
         for step, (sigma, following) in enumerate(pairwise(sigmas.tolist())):
             velocity = sweeper(latents, sigma, self._predictor(sweeper, sigma))
             sweeper.previous = hold(latents - sigma * velocity, held)
