@@ -16,7 +16,7 @@ from endless_talk.nodes.checks import Weights, check_disk
 from endless_talk.nodes.clip_plan import ClipInputs, StreamSettings
 from endless_talk.nodes.clip_warnings import embedded_warnings
 from endless_talk.nodes.preflight import plan_clip
-from endless_talk.reference.sources import reference_of
+from endless_talk.reference.sources import PictureReference, reference_of
 from endless_talk.samplers.folds import Folds
 from endless_talk.samplers.guidance import TalkGuidance
 from endless_talk.samplers.plan import plan_chunks
@@ -223,6 +223,13 @@ def test_a_negative_prompt_is_asked_for_when_any_step_reads_it(tmp_path, setting
         return
     with pytest.raises(InputError, match="folds to 'audio only'"):
         folded(tmp_path, *settings, connected=set())
+
+
+def test_steps_that_a_source_leaves_out_ask_for_nothing(tmp_path, monkeypatch):
+    """Beginning below the switch, no step guides along text and voice together."""
+    monkeypatch.setattr(PictureReference, "source_strength", 0.3)
+    clip = folded(tmp_path, 1, 4, Folds.BY_NOISE, connected=set())
+    assert clip.branches == ["full", "text_only"] and clip.calls == [2, 2]
 
 
 @pytest.mark.parametrize(
