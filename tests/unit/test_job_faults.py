@@ -307,7 +307,7 @@ def test_an_encoder_that_loses_frames_without_a_word_is_not_believed(tmp_path, m
 
 
 def test_a_part_that_cannot_be_written_does_not_hide_why_it_stopped(tmp_path, monkeypatch, caplog):
-    def full(*_):
+    def full(*_, **__):
         no_space()
 
     def lose(chunk):
