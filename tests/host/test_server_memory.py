@@ -74,15 +74,23 @@ def memory_after_chunks(server, chunks, job):
     return np.array([seen[chunk] for chunk in sorted(seen)])
 
 
+def share(memory):
+    """Slope over chunks, in frames of a chunk per chunk.
+
+    Of the least in every five: a preview on its way holds some more for a moment.
+    """
+    floor = memory[: len(memory) // 5 * 5].reshape(-1, 5).min(axis=1)
+    return share_per_chunk(floor, CHUNK_BYTES) / 5
+
+
 def test_memory_does_not_grow_with_the_clip(alone):
     memory = memory_after_chunks(alone, 64, "memory")
-    share = share_per_chunk(memory[20:60], CHUNK_BYTES)
-    print(f"{share:+.4f} of a chunk's frames per chunk, {memory[-1] / 1e6:.0f} MB at the end")
-    assert share <= 0.05
+    grown = share(memory[20:60])
+    print(f"{grown:+.4f} of a chunk's frames per chunk, {memory[-1] / 1e6:.0f} MB at the end")
+    assert grown <= 0.05
 
 
 def test_keeping_frames_would_be_noticed(alone):
     assert alone.run({"hoard": graphs.node("TestHoard")}).status == "success"
-    memory = memory_after_chunks(alone, 24, "hoard")
-    new = 1 - CONTEXT / FRAMES
-    assert share_per_chunk(memory[6:22], CHUNK_BYTES) == pytest.approx(new, abs=0.1)
+    memory = memory_after_chunks(alone, 27, "hoard")
+    assert share(memory[5:25]) == pytest.approx(1 - CONTEXT / FRAMES, abs=0.1)
