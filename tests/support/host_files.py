@@ -16,6 +16,7 @@ import tiny
 import torch
 
 from endless_talk.models.adapter import AudioAdapter
+from endless_talk.models.hybrid_detect import describe_adapter
 from endless_talk.models.networks import RANDOM_ADAPTER, RANDOM_VAE, RANDOM_WAN, RANDOM_WAV2VEC
 from endless_talk.models.wan import WanModel
 from endless_talk.models.wan_vae import WanVAE
@@ -36,6 +37,11 @@ LORA = "tiny_step_lora.safetensors"
 PUBLISHED_BASE = "wan2.1_i2v_480p_14B_fp8_scaled.safetensors"
 PUBLISHED_LORA = "lightx2v_I2V_14B_480p_cfg_step_distill_rank64_bf16.safetensors"
 PUBLISHED_TEXT = "umt5_xxl_fp8_e4m3fn_scaled.safetensors"
+HUNYUAN = "hunyuan_video_image_to_video_720p_bf16.safetensors"
+HUNYUAN_VAE = "hunyuan_video_vae_bf16.safetensors"
+HUNYUAN_TEXT = ("clip_l.safetensors", "llava_llama3_fp8_scaled.safetensors")
+HUNYUAN_VISION = "llava_llama3_vision.safetensors"
+MAGICINFINITE = "magicinfinite_audio_adapter.safetensors"
 
 SIZE, PAIR_SIZE = (64, 64), (64, 96)
 """(height, width) of the clips; the VAE takes nearly all of the time, and per pixel."""
@@ -59,6 +65,7 @@ def write_models(models: Path) -> None:
     write(models / "audio_encoders" / WAV2VEC, wav2vec(), files.WAV2VEC_METADATA)
     write(models / "loras" / LORA, lora(base))
     write_published(models, base)
+    write_hunyuan(models)
     write_wrong_models(models, base)
 
 
@@ -74,6 +81,25 @@ def write_published(models: Path, base: dict) -> None:
     write(models / "loras" / PUBLISHED_LORA, lora(base))
     (models / "text_encoders").mkdir(exist_ok=True)
     (models / "text_encoders" / PUBLISHED_TEXT).write_bytes(b"")
+
+
+def write_hunyuan(models: Path) -> None:
+    """HunyuanVideo as a shipped workflow names it, with an audio adapter in half precision.
+
+    Text and vision encoders are names only. There is no small network in the layout of
+    HunyuanVideo's VAE, so under its name is Wan's, whose latents have the same shape.
+    """
+    diffusion, features = models / "diffusion_models", RANDOM_WAV2VEC.layers * RANDOM_WAV2VEC.hidden
+    base = tiny.hybrid().state_dict()
+    write(diffusion / HUNYUAN, {key: value.bfloat16() for key, value in base.items()})
+    config = replace(tiny.HYBRID_ADAPTER, feature_size=features)
+    state = {key: value.half() for key, value in tiny.hybrid_adapter(config).state_dict().items()}
+    write(diffusion / MAGICINFINITE, state, describe_adapter(config))
+    write(models / "vae" / HUNYUAN_VAE, tiny.randomized(WanVAE(RANDOM_VAE), seed=14).state_dict())
+    (models / "clip_vision").mkdir(exist_ok=True)
+    for name in HUNYUAN_TEXT:
+        (models / "text_encoders" / name).write_bytes(b"")
+    (models / "clip_vision" / HUNYUAN_VISION).write_bytes(b"")
 
 
 def write_wrong_models(models: Path, base: dict) -> None:

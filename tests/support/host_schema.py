@@ -15,7 +15,9 @@ TEXTS = ("tooltip", "display_name")
 CORE_NODES = (
     "CLIPLoader",
     "CLIPTextEncode",
+    "CLIPVisionEncode",
     "CLIPVisionLoader",
+    "DualCLIPLoader",
     "GetVideoComponents",
     "KSamplerSelect",
     "LoadAudio",
@@ -24,6 +26,7 @@ CORE_NODES = (
     "LoraLoaderModelOnly",
     "ModelSamplingSD3",
     "PreviewImage",
+    "TextEncodeHunyuanVideo_ImageToVideo",
     "UNETLoader",
     "VAELoader",
 )

@@ -1,7 +1,8 @@
 """The shipped prompts, made small enough to run: what is overridden, and nothing else.
 
 The text encoder is the test pack's stand-in (ComfyUI has no small one), the size is 64x64 or 64x96,
-and there are 2 steps and chunks of 17 frames, so that 1.24 s of voice are three chunks.
+and there are 2 steps and chunks or windows of 17 frames, so that 1.24 s of voice are three of them.
+HunyuanVideo's VAE is Wan's under its name, as ``host_files`` says.
 """
 
 import copy
@@ -9,30 +10,40 @@ import copy
 from host_files import PAIR_SIZE, SIZE
 from host_graphs import node as one_node
 
-from workflows import graphs
+from workflows import SAMPLERS, graphs
 
 FIRST = "00 Try it now (no downloads)"
 """The one workflow that runs as it is, with the model that comes with the pack."""
 
 SIZES = {path.stem: PAIR_SIZE if path.stem == "02 Two people" else SIZE for path in graphs()}
 REFERENCES = ("EndlessTalkReferenceImage", "EndlessTalkReferenceVideo")
-SMALL = {"steps": 2, "chunk_frames": 17}
+SMALL = {
+    "EndlessTalkStreamingSampler": {"steps": 2, "chunk_frames": 17},
+    "EndlessTalkSlidingSampler": {"steps": 2, "window_frames": 17, "overlap": 8},
+}
+ENCODERS = ("CLIPLoader", "DualCLIPLoader", "CLIPVisionLoader")
+"""What loads a file that is empty here."""
+
+HUNYUAN_TEXT = {"width": 24, "pooled": 768}
+"""What the tiny HunyuanVideo reads."""
 
 
-def find(prompt, kind):
-    """Inputs of the one node of a class."""
-    (inputs,) = (node["inputs"] for node in prompt.values() if node["class_type"] == kind)
-    return inputs
+def sampler_of(prompt):
+    """Class and inputs of what renders the clip."""
+    (found,) = (node for node in prompt.values() if node["class_type"] in SAMPLERS)
+    return found["class_type"], found["inputs"]
 
 
 def tiny(prompt, size, **sampler):
     """The prompt with the overrides above."""
     small = copy.deepcopy(prompt)
     for name, node in list(small.items()):
-        if node["class_type"] == "CLIPLoader":
+        if node["class_type"] in (*ENCODERS, "CLIPVisionEncode"):
             del small[name]
         elif node["class_type"] == "CLIPTextEncode":
             small[name] = one_node("TestText", text=node["inputs"]["text"])
+        elif node["class_type"] == "TextEncodeHunyuanVideo_ImageToVideo":
+            small[name] = one_node("TestText", text=node["inputs"]["prompt"], **HUNYUAN_TEXT)
     height, width = size
     picked = {"size": "custom", "width": width, "height": height}
     for node in small.values():
@@ -40,7 +51,8 @@ def tiny(prompt, size, **sampler):
             node["inputs"].update(picked)
         elif node["class_type"] == "EndlessTalkTimeline":
             del node["inputs"]["clip"]  # its lines are all notes
-    find(small, "EndlessTalkStreamingSampler").update({**SMALL, **sampler})
+    kind, inputs = sampler_of(small)
+    inputs.update({**SMALL[kind], **sampler})
     return small
 
 

@@ -16,6 +16,8 @@ NOTES = {"Note", "MarkdownNote"}
 
 WIDGETS = {"INT": int, "FLOAT": (int, float), "STRING": str, "BOOLEAN": bool, "COMBO": object}
 BYPASSED, MUTED = 4, 2
+SAMPLERS = ("EndlessTalkStreamingSampler", "EndlessTalkSlidingSampler")
+"""What renders the clip; a workflow has one of them."""
 
 
 def graphs() -> list[Path]:

@@ -55,13 +55,17 @@ class TestText(io.ComfyNode):
                 io.String.Input("text", default="", optional=True),
                 io.Int.Input("width", default=32, min=1, optional=True),
                 io.Int.Input("tokens", default=4, min=1, optional=True),
+                io.Int.Input("pooled", default=0, min=0, optional=True),
             ],
             outputs=[io.Conditioning.Output()],
         )
 
     @classmethod
-    def execute(cls, text="", width=32, tokens=4):
-        return io.NodeOutput([[torch.randn(1, tokens, width, generator=generator(text)), {}]])
+    def execute(cls, text="", width=32, tokens=4, pooled=0):
+        random = generator(text)
+        features = torch.randn(1, tokens, width, generator=random)
+        whole = {"pooled_output": torch.randn(1, pooled, generator=random)} if pooled else {}
+        return io.NodeOutput([[features, whole]])
 
 
 class TinyTextEncoder:
