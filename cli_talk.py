@@ -132,10 +132,7 @@ def show_check(job: TalkJob, clip: Path, options: argparse.Namespace) -> None:
     from .check import check_clip, frame_sheet, parse_box, write_picture
 
     mouth = None if options.mouth is None else parse_box(options.mouth)
-    # A cut is no seam, so a clip of several shots is measured like one of unknown origin.
-    shots = [chunk for chunk in job.plan if not chunk.context_frames]
-    plan = job.plan if len(shots) == 1 else None
-    measured = check_clip(clip, options.audio, image=options.image, mouth=mouth, plan=plan)
+    measured = check_clip(clip, options.audio, image=options.image, mouth=mouth, plan=job.plan)
     print(measured.report())
     write_picture(frame_sheet(clip, job.plan), options.check)
     print(f"{options.check}: frames of the first, the middle and the last chunk, not selected")

@@ -46,7 +46,7 @@ class NameRule:
 RULES = {
     "base": NameRule(
         what="Wan 2.1 image-to-video base model",
-        looks=r"wan.*i2v|i2v.*wan",
+        looks=r"wan.*i2v|i2v.*wan|flashtalk",
         foreign=r"wan22|infinitetalk|multitalk|lora|vace|control",
         published=(r"wan21.*i2v.*480p", r"wan21.*i2v.*720p"),
         example="wan2.1_i2v_480p_14B_fp16.safetensors",

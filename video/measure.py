@@ -23,7 +23,7 @@ from .motion import Frozen, frozen_stretches, least_moving
 from .mouth import MouthScale, mouth_curve
 from .reading import VideoFrames
 from .regions import FaceBoxes, check_boxes
-from .seams import ChunkSpan, measure_seams, seam_frames, stretches
+from .seams import ChunkSpan, measure_seams, seam_frames, shot_frames, stretches
 from .stability import StabilityCurves, StabilityMeter, last_to_first, measure_drift
 from .sync import correlation_matrix, measure_sync
 
@@ -213,7 +213,7 @@ def _summary(
         least_outside=least_moving(curves.motion_outside, parts),
         curves=curves,
         reference=reference,
-        planned=plan is not None,
+        shots=len([] if plan is None else [f for f in shot_frames(plan) if f < frames]),
         notes=tuple(notes),
     )
 

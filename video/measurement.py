@@ -53,7 +53,7 @@ class ClipMeasurement:
         envelopes: Loudness of the voices, ``[voices, F]``, 0..1.
         matrix: r of every voice with every mouth at lag 0, ``[voices, faces]``.
         seam_frames: Frames that follow a seam; none without a plan.
-        seams: None without a plan or with one chunk.
+        seams: None without a plan, and where no chunk goes on from another.
         background: None where the picture has none.
         skin: Cheeks, mean of the faces.
         identity_first: Mean absolute error of the faces outside their mouths against the
@@ -66,7 +66,7 @@ class ClipMeasurement:
         least_outside: Motion outside the mouths in the least moving stretch, likewise.
         curves: Per frame.
         reference: What the clip was compared with, in words.
-        planned: Whether the stretches are chunks.
+        shots: How many the plan has; 0 without a plan, where stretches are no chunks.
         notes: What the reader should know besides.
     """
 
@@ -89,8 +89,13 @@ class ClipMeasurement:
     least_outside: float
     curves: StabilityCurves
     reference: str
-    planned: bool
+    shots: int
     notes: tuple[str, ...] = ()
+
+    @property
+    def planned(self) -> bool:
+        """Whether the stretches are chunks."""
+        return self.shots > 0
 
     def report(self, controls: Mapping[str, ClipMeasurement] | None = None) -> str:
         """Sentences and a table.

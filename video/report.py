@@ -30,8 +30,10 @@ def report_text(clip: ClipMeasurement, controls: Mapping[str, ClipMeasurement]) 
 
 def sentences(clip: ClipMeasurement) -> list[str]:
     """What a reader wants to know first."""
-    chunks = len(clip.seam_frames) + 1
+    chunks = len(clip.seam_frames) + clip.shots
     planned = f"{chunks} {'chunk' if chunks == 1 else 'chunks'}" if clip.planned else "no plan"
+    if clip.shots > 1:
+        planned += f" in {clip.shots} shots"
     lines = [
         f"{clip.frames} frames, {clip.frames / FPS:.1f} s, {size_text(clip.size)} pixels, "
         f"{planned}; compared with {clip.reference}."

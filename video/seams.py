@@ -64,8 +64,16 @@ class SeamJump:
 
 
 def seam_frames(plan: Sequence[ChunkSpan]) -> list[int]:
-    """Clip frames that follow a seam: the first new frame of every chunk but the first."""
-    return [chunk.start_frame + chunk.context_frames for chunk in plan[1:]]
+    """Clip frames that follow a seam: the first new frame of every chunk that goes on from another.
+
+    A chunk without context begins a clip or a shot. A cut is meant to be seen, and is no seam.
+    """
+    return [chunk.start_frame + chunk.context_frames for chunk in plan if chunk.context_frames]
+
+
+def shot_frames(plan: Sequence[ChunkSpan]) -> list[int]:
+    """Clip frames that begin a shot, that of the clip included."""
+    return [chunk.start_frame for chunk in plan if not chunk.context_frames]
 
 
 def group_frames(plan: Sequence[ChunkSpan]) -> list[int]:
@@ -91,17 +99,18 @@ def measure_seams(differences: np.ndarray, plan: Sequence[ChunkSpan]) -> SeamJum
 
     Args:
         differences: ``[F]``: mean absolute difference of each frame to the one before; that of
-            frame 0 is not read.
+            frame 0, and of the first two frames of every shot, is not read.
         plan: The chunks of the clip.
 
     Returns:
-        None when the clip has one chunk only, or no group border to compare with.
+        None when no chunk goes on from another, or there is no group border to compare with.
     """
     seams = [frame for frame in seam_frames(plan) if frame < differences.size]
     groups = [frame for frame in group_frames(plan) if frame < differences.size]
     if not seams or not groups:
         return None
-    special = {0, *seams, *groups, *(chunk.start_frame + 1 for chunk in plan[:1])}
+    begins = (frame + index for frame in shot_frames(plan) for index in range(2))
+    special = {*seams, *groups, *begins}
     others = [frame for frame in range(differences.size) if frame not in special]
     at_groups = float(differences[groups].mean())
     unit = at_groups or math.nan

@@ -85,7 +85,9 @@ def test_every_shot_is_found_and_takes_the_colours_of_its_own_frame(given, tmp_p
 def test_a_cut_is_measured_as_no_seam(given, tmp_path, capsys):
     sheet = ("--check", tmp_path / "sheet.png", "--mouth", "20,38,44,56")
     assert dub(given, "--out", tmp_path / "shots.mp4", *sheet) == 0
-    assert "seam" not in capsys.readouterr().out and (tmp_path / "sheet.png").exists()
+    told = capsys.readouterr().out
+    assert "2 chunks in 2 shots" in told and "seam" not in told
+    assert (tmp_path / "sheet.png").exists()
 
 
 def test_without_cuts_or_with_other_ones_the_shots_are_as_the_user_says(given, capsys):

@@ -109,5 +109,14 @@ def test_a_list_begins_with_likely_files_and_hides_none():
     assert set(listed) == {name for name in names if name.endswith((".safetensors", ".sft"))}
 
 
+def test_a_joined_flashtalk_file_is_near_the_top_and_nothing_that_auto_means():
+    """It is a Wan base with an adapter in it, under a name without Wan."""
+    merged = "SoulX-FlashTalk-14B/diffusion_pytorch_model.safetensors"
+    assert order_names(BASE, ["a.safetensors", merged, OTHERS[0]])[:2] == [OTHERS[0], merged]
+    assert rank(BASE, merged) is None
+    assert looks_like(BASE, "soulx_flashtalk_bf16.safetensors")
+    assert not looks_like(BASE, "FlashTalk_lora_rank64.safetensors")
+
+
 def test_a_lora_does_not_look_like_an_adapter():
     assert not looks_like(ADAPTER, "InfiniteTalk_lora_rank64.safetensors")

@@ -3,8 +3,14 @@
 import numpy as np
 import pytest
 
-from endless_talk.samplers.plan import Chunk, plan_chunks
-from endless_talk.video.seams import group_frames, measure_seams, seam_frames, stretches
+from endless_talk.samplers.plan import Chunk, plan_chunks, plan_shots
+from endless_talk.video.seams import (
+    group_frames,
+    measure_seams,
+    seam_frames,
+    shot_frames,
+    stretches,
+)
 
 PLAN = plan_chunks(200, 33, 9)
 
@@ -18,7 +24,6 @@ def test_seams_and_groups_of_a_plan_are_counted_within_each_chunk():
 
 def test_chunks_without_context_shift_the_groups_by_one():
     plan = [Chunk(0, 0, 33, 0, 33), Chunk(1, 33, 33, 0, 33)]
-    assert seam_frames(plan) == [33]
     assert group_frames(plan) == [5, 9, 13, 17, 21, 25, 29, 38, 42, 46, 50, 54, 58, 62]
 
 
@@ -45,11 +50,26 @@ def test_the_worst_seam_is_named():
 
 
 def test_the_wrong_phase_would_flatter_nobody():
-    """Groups of continued chunks taken for groups of independent ones give another ratio."""
+    """Groups counted from another frame of each chunk than its first give another ratio."""
     values = steps(0.02, 0.02, 0.01)
-    shifted = [Chunk(c.index, c.start_frame + 9, 24, 0, c.kept_frames) for c in PLAN[1:]]
+    shifted = [Chunk(c.index, c.start_frame + 7, 26, 2, c.kept_frames) for c in PLAN[1:]]
     assert measure_seams(values, PLAN).ratio == pytest.approx(1)
     assert measure_seams(values, [PLAN[0], *shifted]).ratio > 1.3
+
+
+def test_a_cut_between_shots_is_no_seam_and_counts_for_nothing():
+    """Shots of 57 and 33 frames: 33 is a seam, 57 a cut; a cut is far larger than either."""
+    plan = plan_shots(90, [57], 33, 9)
+    assert (seam_frames(plan), shot_frames(plan)) == ([33], [0, 57])
+    values = steps(0.03, 0.02, 0.01, plan, 90)
+    values[57:59] = 99  # never read, as the first two of the clip
+    seams = measure_seams(values, plan)
+    assert (seams.seam, seams.group, seams.within) == pytest.approx((0.03, 0.02, 0.01))
+    assert seams.worst_frame == 33
+
+
+def test_shots_of_one_chunk_each_have_no_seams():
+    assert measure_seams(np.ones(60), plan_shots(60, [20, 40], 33, 9)) is None
 
 
 @pytest.mark.parametrize("frames", [1, 20, 33])
