@@ -30,9 +30,10 @@ from .sampler_inputs import (
     advanced_widgets,
     content_inputs,
     job_widgets,
+    model_inputs,
     sampling_widgets,
 )
-from .sliding_inputs import family_of, hidden_widgets, model_sockets, window_widgets
+from .sliding_inputs import family_of, hidden_widgets, window_widgets, worded
 from .sliding_jobs import plan_slide_job
 from .sliding_plan import SlidePlan, SlideSettings, check_first_frame, plan_slide
 from .sliding_render import denoiser_for, render_slide, steps_done
@@ -62,7 +63,8 @@ class SlidingSampler(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         """The node's face."""
-        chunkless = [each for each in advanced_widgets() if each.id not in CHUNKED]
+        advanced = [*advanced_widgets(), *job_widgets()]
+        chunkless = [each for each in advanced if each.id not in CHUNKED]
         return io.Schema(
             node_id="EndlessTalkSlidingSampler",
             display_name="Talk Sampler (Sliding Window)",
@@ -84,12 +86,9 @@ class SlidingSampler(io.ComfyNode):
             is_output_node=True,
             hidden=[io.Hidden.unique_id, io.Hidden.prompt, io.Hidden.extra_pnginfo],
             inputs=[
-                *model_sockets(),
-                *content_inputs(),
-                *sampling_widgets(),
+                *worded([*model_inputs(), *content_inputs(), *sampling_widgets()]),
                 *window_widgets(),
-                *chunkless,
-                *[each for each in job_widgets() if each.id not in CHUNKED],
+                *worded(chunkless),
                 *hidden_widgets(),
             ],
             outputs=[

@@ -16,21 +16,40 @@ from ..samplers.blend import Blend
 from ..samplers.sliding import FirstFrame
 from ..samplers.windows import LastWindow
 from .identity import named_file
-from .sampler_inputs import model_inputs
 from .sliding_plan import AUDIO_REGIONS
 from .upstream import nodes_ahead
 
+TOOLTIPS = {
+    "model": "HunyuanVideo with a MagicInfinite adapter, or a Wan 2.1 image-to-video model with an "
+    "InfiniteTalk adapter: from Load Talking Model, or any loader followed by Apply Audio Adapter. "
+    "Loaded only when all else is in order.",
+    "vae": "The VAE of the model, from Load Talking VAE or the host's loader.",
+    "sampler": "Any sampler with fixed steps; Euler without it, as published. Only with Euler can "
+    "a clip be stopped between two steps.",
+    "sigmas": "Noise levels of the clip, from Talk Sigmas. Overrides steps and shift.",
+    "timeline": "Changes of prompt and strength of the voice in the course of the clip, window by "
+    "window, from Timeline.",
+    "seed": "All of the clip's noise comes from this number.",
+    "steps": "Denoising steps; every one goes over all windows. 4 to 8 with a distilled model or a "
+    "step LoRA, 40 without.",
+    "job_name": "Folder and name of the clip below output/endless_talk. The clip is kept there "
+    "after every step: run again after a stop or a crash, and it goes on. Clips are numbered, "
+    "never overwritten.",
+    "action": "'plan only' loads nothing and reports windows, evaluations and problems. 'collect "
+    "finished part' makes a clip of what is decoded.",
+    "time_budget": "Minutes after which no further step is begun; 0 is no limit. The next run goes "
+    "on.",
+    "keep": "What stays when the clip is finished: 'all chunks', its latents and decoded pieces, "
+    "so that other colours sample nothing, or 'clip only'.",
+}
+"""Where this sampler means something else than the streaming one."""
 
-def model_sockets() -> list[Any]:
-    """The sockets of all samplers, with what this one takes."""
-    model, vae, speech, reference = model_inputs()
-    model.tooltip = (
-        "HunyuanVideo with a MagicInfinite adapter, or a Wan 2.1 image-to-video model with an "
-        "InfiniteTalk adapter: from Load Talking Model, or any loader followed by Apply Audio "
-        "Adapter. Loaded only when all else is in order."
-    )
-    vae.tooltip = "The VAE of the model, from Load Talking VAE or the host's loader."
-    return [model, vae, speech, reference]
+
+def worded(inputs: list[Any]) -> list[Any]:
+    """Inputs of all samplers with the tooltips of this one."""
+    for each in inputs:
+        each.tooltip = TOOLTIPS.get(each.id, each.tooltip)
+    return inputs
 
 
 def window_widgets() -> list[Any]:
