@@ -213,9 +213,10 @@ def test_our_windows_are_not_cut_again_by_those_of_the_host(freenoise, talking):
     assert handler.freenoise == freenoise and "should_use_context" not in vars(handler)
 
 
-def test_one_window_is_cut_by_those_of_the_host(talking):
+@pytest.mark.parametrize("freenoise", [False, True])
+def test_one_window_is_cut_by_those_of_the_host(freenoise, talking):
     twins = hm.Twins(2, guidance=TalkGuidance(1, 2))
-    model = with_windows(talking)
+    model = with_windows(talking, freenoise=freenoise)
     got = theirs(twins, model, window=129)
     assert torch.isfinite(got).all() and got.shape[1] == 11
     assert (got - theirs(twins, talking, window=129)).abs().max() > 1e-3
