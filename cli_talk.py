@@ -108,7 +108,7 @@ def identify_networks(options: argparse.Namespace, paths: WeightPaths | None) ->
 
 def print_plan(job: TalkJob, recipe: Recipe | None) -> None:
     """Say what is about to be made."""
-    from .talk_timeline import notes_of
+    from .samplers.timed import notes_of
 
     notes = notes_of(job.timeline, job.whole)
     print("\n".join([describe(job, recipe), *notes, *recipe_warnings(job, recipe)]), flush=True)

@@ -33,12 +33,11 @@ from .samplers.retake import retake_sampling
 from .samplers.schedule import default_shift, flow_sigmas, sigmas_from
 from .samplers.source import sampling_from_source
 from .samplers.streaming import HandOn, Sampling, stream_clip
-from .samplers.timed import TimedConditioner, TimedReference
+from .samplers.timed import TimedConditioner, TimedReference, changes_of
 from .samplers.timeline import ChunkChange, ClipTimeline
 from .standalone import WanConditioner, WanPredictor
 from .talk_device import CodecOnDevice, FramesOnDevice
 from .talk_sources import PictureFile, VideoFile, open_source
-from .talk_timeline import changes_of
 from .video.robust_color import color_anchor, color_matches
 from .video.sink import VideoSink
 from .video.sound import Sound

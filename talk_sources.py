@@ -14,7 +14,7 @@ from torch import Tensor
 from .crop import CropBox
 from .errors import InputError
 from .masks.keep import kept_latents
-from .reference.cuts import STAMP_SIZE, find_cuts, parse_cuts
+from .reference.cuts import AUTO, STAMP_SIZE, cuts_of
 from .reference.dubbing import (
     CHUNK_START,
     LENGTHS,
@@ -27,10 +27,7 @@ from .reference.motion import Motion
 from .reference.pictures import open_picture
 from .reference.sizes import choose_size
 from .reference.sources import PictureReference, reference_of
-from .reference.video import FileVideo, SourceVideo
-
-AUTO, NONE = "auto", "none"
-"""What ``cuts`` may be besides seconds."""
+from .reference.video import FileVideo
 
 
 @dataclass(frozen=True)
@@ -107,21 +104,13 @@ def open_video(
                 "as the picture that talks."
             )
         fitted = choose_size(size, video.size, custom=custom_size)
-        shots = tuple(cuts_of(video, source.cuts))
+        stamps = (video.picture(index, STAMP_SIZE) for index in range(video.frames))
+        shots = tuple(cuts_of(source.cuts, video.frames, stamps))
         dubbed = DubSource(video, fitted, replace(settings, cuts=shots))
         keep = None if source.keep is None else open_mask(source.keep, dubbed.box)
         return VideoReference(dubbed, fitted, keep=keep)
     finally:
         video.close()
-
-
-def cuts_of(video: SourceVideo, cuts: str) -> list[int]:
-    """First frames of the shots but the first, found or as the user says."""
-    if cuts.strip().lower() == NONE:
-        return []
-    if cuts.strip().lower() == AUTO:
-        return find_cuts(video.picture(index, STAMP_SIZE) for index in range(video.frames))
-    return parse_cuts(cuts, video.frames)
 
 
 def open_mask(path: Path, box: CropBox) -> Tensor:

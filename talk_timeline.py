@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import InputError
-from .frames import FPS
 from .reference.pictures import open_picture
-from .samplers.plan import Chunk
 from .samplers.timeline import ChunkChange, ClipTimeline, Timeline, parse_timeline
 from .video.job_keys import digest
 
@@ -75,26 +73,6 @@ def read_text(path: Path) -> str:
 def problems_of(timeline: Timeline, applies: Callable[[Any], bool], words: str) -> list[str]:
     """A sentence about every line that something applies to."""
     return [line.problem(words) for line in timeline.lines if applies(line)]
-
-
-def changes_of(timeline: ClipTimeline | None, plan: Sequence[Chunk]) -> list[ChunkChange]:
-    """What the timeline changes, one per chunk of the whole clip."""
-    return [ChunkChange()] * len(plan) if timeline is None else timeline.timeline.resolve(plan)
-
-
-def notes_of(timeline: ClipTimeline | None, plan: Sequence[Chunk]) -> list[str]:
-    """Where shots and the lines of the timeline begin, as the plan has them.
-
-    Args:
-        timeline: The timeline, or None.
-        plan: The chunks of the whole clip.
-    """
-    shots = [chunk for chunk in plan if not chunk.context_frames]
-    notes = []
-    if len(shots) > 1:
-        begins = ", ".join(f"{chunk.first_new_frame / FPS:.2f} s" for chunk in shots)
-        notes.append(f"{len(shots)} shots, from {begins}")
-    return notes if timeline is None else [*notes, *timeline.timeline.describe(plan)]
 
 
 def identities(

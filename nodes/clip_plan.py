@@ -171,21 +171,6 @@ def plan_frames(settings: StreamSettings, speech: Speech, reference: Any) -> lis
     )
 
 
-def changes_of(timeline: ClipTimeline | None, plan: list[Chunk]) -> list[ChunkChange]:
-    """What the timeline changes, one per chunk of the whole clip."""
-    return [ChunkChange()] * len(plan) if timeline is None else timeline.timeline.resolve(plan)
-
-
-def notes_of(timeline: ClipTimeline | None, plan: list[Chunk]) -> list[str]:
-    """Where shots and the lines of the timeline begin, for the report."""
-    shots = [chunk for chunk in plan if not chunk.context_frames]
-    notes = []
-    if len(shots) > 1:
-        begins = ", ".join(f"{chunk.first_new_frame / FPS:.2f} s" for chunk in shots)
-        notes.append(f"{len(shots)} shots, from {begins}")
-    return notes if timeline is None else [*notes, *timeline.timeline.describe(plan)]
-
-
 def choose_sigmas(
     settings: StreamSettings,
     size: tuple[int, int],

@@ -19,11 +19,12 @@ from ..masks.moving import MOTIONS, TrackSettings, tells_of_frames
 from ..masks.pooling import RULES
 from ..masks.preview import draw_faces
 from ..masks.tracks import FaceTracks
+from ..reference.cuts import AUTO
 from ..reference.sources import image_of_pixels, picture_of
 from ..reference.video import SourceVideo
 from .faces_video import VARIANTS, FaceDetector, detected_in, shot_previews, video_faces
 from .load import refusal
-from .reference_video import AUTO, source_of
+from .reference_video import source_of
 from .sockets import FaceDetection, FaceLandmarks, Faces, show_under_node
 
 CONNECTED, SPLIT_EVENLY = "connected", "split evenly"

@@ -22,10 +22,9 @@ from ..masks.finding import FaceSources
 from ..masks.moving import TrackSettings, find_tracks
 from ..masks.preview import draw_faces, preview_size
 from ..masks.tracks import FaceTracks
-from ..reference.cuts import STAMP_SIZE, find_cuts, parse_cuts
+from ..reference.cuts import STAMP_SIZE, cuts_of
 from ..reference.sources import image_of_pixels
 from ..reference.video import SourceVideo
-from .reference_video import AUTO, NONE
 
 VARIANTS = ("short", "full", "both")
 """What the host calls the reach of its detector."""
@@ -120,14 +119,11 @@ def video_faces(
         cuts: ``auto``, ``none`` or seconds.
     """
     watch = _Watch(video, sources.detector)
-    if cuts.strip().lower() == AUTO:
-        shots = find_cuts(watch.stamps())
-    else:
-        shots = [] if cuts.strip().lower() == NONE else parse_cuts(cuts, video.frames)
-        if sources.detector is not None:
-            for _ in watch.stamps():
-                pass
+    stamps = watch.stamps()
+    shots = cuts_of(cuts, video.frames, stamps)
     if sources.detector is not None:
+        for _ in stamps:  # what was not looked at for cuts, the detector looks at
+            pass
         sources = detected_in(watch.faces, video.size)
     return find_tracks(sources, video.size, video.frames, shots, settings)
 

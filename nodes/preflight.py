@@ -16,6 +16,7 @@ from ..errors import InputError
 from ..models.recipes import Recipe
 from ..samplers.plan import Chunk
 from ..samplers.schedule import sigmas_from
+from ..samplers.timed import changes_of, notes_of
 from ..video.job_names import check_job_name
 from .checks import (
     PROMPTS,
@@ -34,10 +35,8 @@ from .clip_plan import (
     ClipPlan,
     StreamSettings,
     branches_of,
-    changes_of,
     choose_sigmas,
     end_notes,
-    notes_of,
     plan_frames,
     shown_chunks,
 )

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..frames import FPS
 from ..masks.keep import kept_latents
-from ..reference.cuts import STAMP_SIZE, find_cuts, parse_cuts
+from ..reference.cuts import AUTO, STAMP_SIZE, cuts_of
 from ..reference.dubbing import (
     CHUNK_START,
     LENGTHS,
@@ -32,9 +32,6 @@ from ..reference.video import FileVideo, PicturesVideo, SourceVideo
 from .reference import encode_tokens, size_widgets
 from .sockets import Reference, show_under_node
 
-AUTO, NONE = "auto", "none"
-"""What ``cuts`` may be besides seconds."""
-
 
 def source_of(video: Input.Video) -> SourceVideo:
     """A VIDEO with its trim window; a file is read where it lies, and never as a whole."""
@@ -43,15 +40,6 @@ def source_of(video: Input.Video) -> SourceVideo:
         return PicturesVideo(parts.images, float(parts.frame_rate))
     start, duration = video.get_active_trim_window()
     return FileVideo(video.get_stream_source(), start_seconds=start, duration_seconds=duration)
-
-
-def cuts_of(video: SourceVideo, cuts: str) -> list[int]:
-    """First frames of the shots but the first, found or as the user says."""
-    if cuts.strip().lower() == NONE:
-        return []
-    if cuts.strip().lower() == AUTO:
-        return find_cuts(_stamps(video))
-    return parse_cuts(cuts, video.frames)
 
 
 def _stamps(video: SourceVideo) -> Iterator[np.ndarray]:
@@ -180,7 +168,7 @@ class ReferenceVideo(io.ComfyNode):
         pictures = source_of(video)
         try:
             fitted = choose_size(size, pictures.size, custom=(height, width))
-            shots = tuple(cuts_of(pictures, cuts))
+            shots = tuple(cuts_of(cuts, pictures.frames, _stamps(pictures)))
             settings = DubSettings(length, when_short, shots, source_strength, keyframe.strip())
             source = DubSource(pictures, fitted, settings)
             encode = None if clip_vision is None else partial(encode_tokens, clip_vision)

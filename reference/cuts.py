@@ -18,6 +18,9 @@ import numpy as np
 from ..errors import InputError
 from ..frames import FPS
 
+AUTO, NONE = "auto", "none"
+"""What cuts may be besides seconds."""
+
 STAMP_SIZE = (27, 48)
 """``(height, width)`` of the pictures that are compared."""
 
@@ -51,6 +54,20 @@ FLAT = 1.5
 
 COLOR_LEVELS = 4
 """Steps per colour channel; 64 colours."""
+
+
+def cuts_of(text: str, frames: int, stamps: Iterable[np.ndarray]) -> list[int]:
+    """The first frame of every shot but the first, found or as the user says.
+
+    Args:
+        text: ``auto``, ``none``, or seconds as ``parse_cuts`` reads them.
+        frames: Frames of the video.
+        stamps: As ``find_cuts``; looked at for ``auto`` alone.
+    """
+    word = text.strip().lower()
+    if word == NONE:
+        return []
+    return find_cuts(stamps) if word == AUTO else parse_cuts(text, frames)
 
 
 def find_cuts(stamps: Iterable[np.ndarray]) -> list[int]:

@@ -1,7 +1,8 @@
 """What a timeline changes from chunk to chunk, around the parts that know nothing of time.
 
-Knows chunks and their changes by number. Prompts are whatever the conditioner reads, so that the
-same two classes serve the reference networks and those of a host.
+A clip without a timeline is one in which nothing changes. Knows chunks and their changes by number;
+prompts are whatever the conditioner reads, so that the same classes serve the reference networks
+and those of a host.
 """
 
 from __future__ import annotations
@@ -11,12 +12,28 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from ..frames import FPS
 from .plan import Chunk
 from .protocols import Reference
-from .timeline import ChunkChange
+from .timeline import ChunkChange, ClipTimeline
 
 PROMPT = "positive"
 """Name of the prompt that a timeline changes."""
+
+
+def changes_of(timeline: ClipTimeline | None, plan: Sequence[Chunk]) -> list[ChunkChange]:
+    """What the timeline changes, one per chunk of the whole clip."""
+    return [ChunkChange()] * len(plan) if timeline is None else timeline.timeline.resolve(plan)
+
+
+def notes_of(timeline: ClipTimeline | None, plan: Sequence[Chunk]) -> list[str]:
+    """Where shots and the lines of the timeline begin, as the plan of the whole clip has them."""
+    shots = [chunk for chunk in plan if not chunk.context_frames]
+    notes = []
+    if len(shots) > 1:
+        begins = ", ".join(f"{chunk.first_new_frame / FPS:.2f} s" for chunk in shots)
+        notes.append(f"{len(shots)} shots, from {begins}")
+    return notes if timeline is None else [*notes, *timeline.timeline.describe(plan)]
 
 
 class AdjustableConditioner(Protocol):

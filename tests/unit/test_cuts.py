@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from endless_talk.errors import InputError
-from endless_talk.reference.cuts import SHORTEST_SHOT, STAMP_SIZE, find_cuts, parse_cuts
+from endless_talk.reference.cuts import SHORTEST_SHOT, STAMP_SIZE, cuts_of, find_cuts, parse_cuts
 from endless_talk.training.faces.identity import draw_identity
 from endless_talk.training.faces.motion import draw_motion
 from endless_talk.training.faces.scene import render
@@ -144,6 +144,14 @@ def test_a_video_of_a_few_frames_has_no_cut(frames):
 def test_repeated_pictures_of_a_slow_video_hide_no_cut():
     frames = [frame for frame in still(1, 20) + still(2, 20) for _ in range(2)]
     assert find_cuts(stamps(frames, noise=0)) == [40]
+
+
+def test_pictures_are_looked_at_only_where_cuts_have_to_be_found():
+    stamps = iter([np.zeros((*STAMP_SIZE, 3), np.uint8)] * 50)
+    assert cuts_of("1.0", 50, stamps) == [25] and cuts_of(" None ", 50, stamps) == []
+    assert len(list(stamps)) == 50
+    shots = [np.full((*STAMP_SIZE, 3), level, np.uint8) for level in [30] * 25 + [220] * 25]
+    assert cuts_of("Auto", 50, shots) == find_cuts(shots)
 
 
 def test_a_list_of_cuts_is_read_in_seconds():
