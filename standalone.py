@@ -104,7 +104,7 @@ class WanConditioner:
             self._look_at(reference, chunk.frames)
         windows = torch.cat([self.windows(voice, chunk) for voice in self.voices])
         windows = windows.to(self._concat.device, self.adapter.audio_proj.proj1.weight.dtype)
-        gates = None if self.gates is None else self.gates(chunk)
+        gates = None if self.gates is None else self.gates(chunk).to(self._concat.device)
         quiet = torch.zeros_like(windows[:1] if gates is None else windows)
         return ChunkConditions(
             contexts={name: self._embed(name, text) for name, text in self.prompts.items()},

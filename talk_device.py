@@ -31,7 +31,7 @@ class FramesOnDevice:
 
 
 class CodecOnDevice:
-    """A VAE that takes frames from anywhere; those of a resumed job come from the disk.
+    """A VAE that takes frames and latents from anywhere; a resumed job's come from the disk.
 
     Args:
         codec: The VAE.
@@ -47,4 +47,4 @@ class CodecOnDevice:
 
     def decode(self, latents: Tensor) -> Iterator[Tensor]:
         """See ``protocols.VideoCodec``."""
-        return self.codec.decode(latents)
+        return self.codec.decode(latents.to(self.device))

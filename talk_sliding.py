@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
+from .audio.stored import StoredFeatures
 from .errors import InputError
 from .models.networks import Networks
 from .reference.dubbing import VideoReference
@@ -33,6 +34,7 @@ from .samplers.window_denoise import WindowEuler
 from .samplers.windows import LastWindow, WindowPlan, default_overlap, plan_windows
 from .standalone import WanConditioner, WanPredictor
 from .talk import TalkJob, latent_shape, voice_features
+from .talk_device import CodecOnDevice
 from .video.robust_color import color_matches
 
 
@@ -111,17 +113,18 @@ def slide_talk(
     settings = settings or WindowSettings()
     plan, device = window_plan(job, settings), next(networks.base.parameters()).device
     picture = job.reference.source.frame(0).to(device)
+    codec = CodecOnDevice(networks.vae, device)
     conditioner = WanConditioner(
         networks.base,
         networks.adapter,
-        networks.vae,
+        codec,
         texts={"positive": torch.zeros(0, networks.base.config.text_dim, device=device)},
-        voices=[voice_features(job.voice, networks)],
+        voices=[StoredFeatures(voice_features(job.voice, networks))],
     )
     sweeper = Sweeper(
         plan,
         lambda chunk: conditioner.conditions(chunk, picture),
-        networks.vae.encode(picture[:, None]),
+        codec.encode(picture[:, None]),
         blend=settings.blend,
         first_frame=settings.first_frame,
     )
@@ -142,7 +145,7 @@ def slide_talk(
             callback=callback,
             stop=stop,
         ),
-        codec=networks.vae,
+        codec=codec,
         sink=sink,
         color=None if matches is None else matches(picture),
         stop=stop,

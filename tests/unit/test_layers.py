@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "standalone_hybrid": INNER | {"standalone"},
     "talk": INNER | {"standalone", "talk_device", "talk_sources", "talk_timeline"},
     "talk_device": INNER,
+    "talk_sliding": INNER | {"standalone", "talk", "talk_device"},
     "talk_keys": INNER | {"talk", "talk_timeline"},
     "talk_sources": INNER,
     "talk_timeline": INNER,
@@ -35,7 +36,8 @@ MAY_IMPORT = {
     "bridge": LEAVES | {"samplers", "models", "bridge_audio"},
     "bridge_audio": LEAVES | {"models"},
     "bridge_hybrid": LEAVES | {"samplers", "models", "bridge"},
-    "nodes": INNER | {"model_loaders", "bridge", "bridge_hybrid"},
+    "bridge_windows": LEAVES | {"samplers", "models", "bridge"},
+    "nodes": INNER | {"model_loaders", "bridge", "bridge_hybrid", "bridge_windows"},
     "extension": {"nodes", "model_loaders", "errors"},
 }
 HOST = {"comfy", "comfy_api", "comfy_extras", "comfy_execution", "folder_paths", "nodes", "server"}
@@ -45,6 +47,7 @@ MAY_IMPORT_HOST = {
     "bridge",
     "bridge_audio",
     "bridge_hybrid",
+    "bridge_windows",
     "extension",
 }
 

@@ -148,3 +148,22 @@ def test_a_shorter_last_chunk_runs_with_everything_at_its_own_length():
     assert calls == len(plan) * STEPS * 3 and maps == len(plan) * STEPS * tiny.WAN.layers * 2
     assert codec.encoded == 17 + 1 + 9 + 5, "the reference is looked at for either length"
     assert codec.decoded == 5 + 3
+
+
+def test_gates_go_to_where_the_networks_run():
+    """Made on the CPU; the networks are on a device without memory here."""
+
+    class Codec:
+        def encode(self, frames):
+            return torch.zeros(16, latent_frames(frames.shape[1]), 4, 4, device=frames.device)
+
+    conditioner = WanConditioner(
+        tiny.wan().to("meta"),
+        tiny.adapter().to("meta"),
+        Codec(),
+        texts={"positive": torch.zeros(0, 16, device="meta")},
+        voices=[TensorFeatures(tiny.normal(20, tiny.LAYERS, tiny.CHANNELS))],
+        gates=lambda chunk: torch.ones(1, 1, 1, 4),
+    )
+    conditions = conditioner.conditions(PLAN[0], torch.zeros(3, SIDE, SIDE, device="meta"))
+    assert conditions.gates.device.type == conditions.voice.device.type == "meta"

@@ -7,6 +7,7 @@ import files
 import pytest
 import torch
 
+from endless_talk import talk_sliding
 from endless_talk.errors import InputError
 from endless_talk.models.networks import random_networks
 from endless_talk.samplers.blend import Blend
@@ -83,6 +84,21 @@ def test_the_seed_and_the_blend_are_heeded(inputs, networks):
     linear = replace(WINDOWS, blend=Blend.AVERAGE)
     assert window_plan(planned(inputs), linear).anchored
     assert not torch.equal(slid(planned(inputs), networks, linear), frames)
+
+
+def test_the_voice_is_encoded_once_whatever_the_steps_and_windows(inputs, networks, monkeypatch):
+    made = talk_sliding.voice_features
+    asked = []
+
+    def counted(voice, networks):
+        track = made(voice, networks)
+        features = track.features
+        track.features = lambda *span: (asked.append(span), features(*span))[1]
+        return track
+
+    monkeypatch.setattr(talk_sliding, "voice_features", counted)
+    slid(planned(inputs), networks)
+    assert len(asked) == 1
 
 
 def test_what_cannot_be_had_is_refused(inputs, tmp_path):
