@@ -26,6 +26,9 @@ SIDE, FRAMES, CONTEXT = 96, 17, 9
 CHUNK_BYTES = FRAMES * SIDE * SIDE * 3
 """One chunk's frames as uint8."""
 
+MAX_SHARE = 0.05
+"""Growth per chunk, in frames of a chunk: 0.004 to 0.005 recorded."""
+
 
 THIN_VAE = "thin/wan_layout.safetensors"
 """Wan's layout at the smallest width that ComfyUI loads; the VAE takes nearly all of the time."""
@@ -87,10 +90,10 @@ def test_memory_does_not_grow_with_the_clip(alone):
     memory = memory_after_chunks(alone, 64, "memory")
     grown = share(memory[20:60])
     print(f"{grown:+.4f} of a chunk's frames per chunk, {memory[-1] / 1e6:.0f} MB at the end")
-    assert grown <= 0.05
+    assert grown <= MAX_SHARE
 
 
 def test_keeping_frames_would_be_noticed(alone):
     assert alone.run({"hoard": graphs.node("TestHoard")}).status == "success"
     memory = memory_after_chunks(alone, 27, "hoard")
-    assert share(memory[5:25]) == pytest.approx(1 - CONTEXT / FRAMES, abs=0.1)
+    assert share(memory[5:25]) > 5 * MAX_SHARE, "of 17 frames of a chunk 8 are new, so 0.47"
