@@ -14,6 +14,7 @@ if find_tree() is None:
 pytest.importorskip("comfy_on_path")
 
 from endless_talk.audio.speech import Speech, make_speaker
+from endless_talk.nodes import identity
 from endless_talk.nodes.clip_plan import ClipInputs, StreamSettings
 from endless_talk.nodes.jobs import graph_identity, plan_job
 from endless_talk.nodes.preflight import plan_clip
@@ -123,3 +124,21 @@ def test_a_picture_of_a_timeline_is_digested_once_per_plan(speech, digested):
     timeline = ClipTimeline(parse_timeline("0:00 image 1"), images=(picture,))
     job_of(speech, dub(), timeline=timeline)
     assert digested.count(picture.nbytes) == 1
+
+
+def test_auto_counts_the_adapter_of_either_family(tmp_path, monkeypatch):
+    """Which one it means is known when the base is; the files are there before."""
+    files = {role: tmp_path / f"{role}.safetensors" for role in ("adapter", "hybrid_adapter")}
+    monkeypatch.setattr(identity, "find_file", lambda role, name: files[role])
+
+    def counted():
+        return identity.identify_constant("EndlessTalkLoadModel", "adapter", "auto")
+
+    files["adapter"].write_bytes(b"one")
+    files["hybrid_adapter"].write_bytes(b"two")
+    before = counted()
+    files["hybrid_adapter"].write_bytes(b"too")
+    assert counted() != before
+    files["hybrid_adapter"] = files["adapter"]
+    named = identity.identify_constant("EndlessTalkLoadModel", "adapter", "a.safetensors")
+    assert named == identity.file_identity(files["adapter"]), "an entry is one file"
