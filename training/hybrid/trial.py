@@ -23,6 +23,7 @@ from ...models.wav2vec import Wav2VecEncoder
 from ...samplers.blend import Blend
 from ...samplers.guidance import Guidance, TalkGuidance
 from ...samplers.noise import chunk_noise
+from ...samplers.plan import Chunk
 from ...samplers.schedule import even_sigmas
 from ...samplers.sliding import FirstFrame, Sweeper, sample_windows
 from ...samplers.window_denoise import WindowEuler
@@ -136,7 +137,25 @@ def render_hybrid(
     )
     assert latents is not None
     shown = torch.cat(list(codec.decode(latents)), dim=1)[:, :frames]
-    return Trial(portrait, to_pixels(shown), plan.spans)
+    return Trial(portrait, to_pixels(shown), [seen_span(span) for span in plan.spans])
+
+
+def seen_span(span: Chunk) -> Chunk:
+    """What a window adds; one that shares nothing is given a frame of the window before.
+
+    A measurement takes a chunk without context for the start of a shot, and its first latent, which
+    stands for four frames, would be counted with one.
+    """
+    if span.index == 0 or span.context_frames:
+        return span
+    missing = TEMPORAL_STRIDE - 1
+    return Chunk(
+        span.index,
+        span.start_frame - TEMPORAL_STRIDE,
+        span.frames + TEMPORAL_STRIDE,
+        1,
+        span.kept_frames + missing,
+    )
 
 
 def to_pixels(frames: Tensor) -> np.ndarray:
