@@ -11,7 +11,7 @@ from endless_talk import talk_sliding
 from endless_talk.errors import InputError
 from endless_talk.models.networks import random_networks
 from endless_talk.samplers.blend import Blend
-from endless_talk.samplers.sliding import FirstFrame
+from endless_talk.samplers.sliding import ESTIMATE, LATENTS, FirstFrame
 from endless_talk.talk import TalkSettings, plan_talk, stream_talk
 from endless_talk.talk_sliding import WindowSettings, slide_talk, window_pieces, window_plan
 from endless_talk.talk_sources import VideoFile
@@ -99,6 +99,35 @@ def test_the_voice_is_encoded_once_whatever_the_steps_and_windows(inputs, networ
     monkeypatch.setattr(talk_sliding, "voice_features", counted)
     slid(planned(inputs), networks)
     assert len(asked) == 1
+
+
+class Kept:
+    """A clip whose steps so far were read from the disk."""
+
+    def __init__(self, step, latents):
+        shape = (16, latents, 8, 8)
+        state = {LATENTS: torch.zeros(shape), ESTIMATE: torch.zeros(shape)}
+        self.found = (step, state) if step else None
+
+    def latest(self):
+        return self.found
+
+    def save(self, step, state):
+        assert {tensor.device.type for tensor in state.values()} == {"meta"}
+
+
+@pytest.mark.parametrize("step", [0, 1, 3], ids=["anew", "between steps", "to be decoded"])
+def test_a_clip_goes_on_where_the_networks_are(step, inputs):
+    """They are on a device without memory, which takes nothing from another one."""
+    there = random_networks(0, torch.device("cpu"))
+    for network in (there.base, there.adapter, there.vae):
+        network.to("meta")
+    job = planned(inputs, steps=3, shift=0.5, audio_scale=2.0, color_anchor="none")
+    windows = replace(WINDOWS, first_frame=FirstFrame.PREVIOUS)
+    sink = Frames()
+    states = Kept(step, window_plan(job, windows).latents)
+    assert slide_talk(job, there, sink, windows, states=states)
+    assert {frames.device.type for frames in sink.frames} == {"meta"}
 
 
 def test_what_cannot_be_had_is_refused(inputs, tmp_path):
