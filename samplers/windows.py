@@ -9,7 +9,7 @@ the clip.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from ..errors import InputError
@@ -69,6 +69,10 @@ class DenoisingWindow:
     def span(self, total_frames: int) -> Chunk:
         """The frames of a clip of ``total_frames`` that this window adds, for people to read."""
         whole = self.chunk
+        if self.index and not self.covered:
+            # Nobody else has the other three frames of its first latent.
+            more = TEMPORAL_STRIDE - 1
+            whole = replace(whole, start_frame=whole.start_frame - more, frames=whole.frames + more)
         context = pixel_frames(self.covered) if self.covered else 0
         kept = min(whole.frames - context, total_frames - whole.start_frame - context)
         return Chunk(self.index, whole.start_frame, whole.frames, context, kept)

@@ -67,10 +67,11 @@ def test_the_overlap_is_a_quarter_when_none_is_said():
     assert plan_windows(1000, 129).windows[1].covered == 8
 
 
+@pytest.mark.parametrize("overlap", [0, 3])
 @pytest.mark.parametrize("anchored", [False, True])
-def test_windows_add_every_frame_once(anchored):
+def test_windows_add_every_frame_once(anchored, overlap):
     for total in EVERY_LENGTH:
-        spans = planned(total, anchored=anchored).spans
+        spans = planned(total, overlap=overlap, anchored=anchored).spans
         assert spans[0].context_frames == 0
         ends = [(span.first_new_frame, span.stop_new_frame) for span in spans]
         assert ends[0][0] == 0 and ends[-1][1] == total
