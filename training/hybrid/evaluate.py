@@ -86,6 +86,12 @@ def evaluate_clip(
         "windows without overlap": (voice.samples, replace(setting, overlap=0)),
         "folds by noise level": (voice.samples, replace(setting, guidance=FOLDS)),
         "folds as printed": (voice.samples, replace(setting, guidance=PRINTED)),
+        "folds, 20 steps": (voice.samples, replace(setting, guidance=FOLDS, steps=20)),
+        "folds as printed, 20 steps": (
+            voice.samples,
+            replace(setting, guidance=PRINTED, steps=20),
+        ),
+        "windows of 129 frames": (voice.samples, replace(setting, window_latents=33)),
     }
     for kind, (samples, changed) in controls.items():
         clip = render_hybrid(networks, [face], [samples], frames, changed)
