@@ -143,19 +143,11 @@ def render_hybrid(
 def seen_span(span: Chunk) -> Chunk:
     """What a window adds; one that shares nothing is given a frame of the window before.
 
-    A measurement takes a chunk without context for the start of a shot, and its first latent, which
-    stands for four frames, would be counted with one.
+    A measurement takes a chunk without context for the start of a shot.
     """
     if span.index == 0 or span.context_frames:
         return span
-    missing = TEMPORAL_STRIDE - 1
-    return Chunk(
-        span.index,
-        span.start_frame - TEMPORAL_STRIDE,
-        span.frames + TEMPORAL_STRIDE,
-        1,
-        span.kept_frames + missing,
-    )
+    return Chunk(span.index, span.start_frame - 1, span.frames + 1, 1, span.kept_frames)
 
 
 def to_pixels(frames: Tensor) -> np.ndarray:
