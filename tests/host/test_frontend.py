@@ -9,7 +9,7 @@ import browser
 import pytest
 from host_workflows import FIRST, SIZES, clip_of, tiny
 
-from workflows import app_inputs, graphs, read_json, twin
+from workflows import UNPUBLISHED, app_inputs, graphs, read_json, twin
 
 pytestmark = pytest.mark.browser
 each_graph = pytest.mark.parametrize("path", graphs(), ids=lambda path: path.stem)
@@ -69,18 +69,19 @@ def test_the_app_mode_finds_its_inputs(frontend, path):
 @each_graph
 def test_missing_files_can_be_downloaded(frontend, path):
     """With other names nothing is there: each is offered, with its place and its folder."""
-    graph = json.loads(path.read_text(encoding="utf-8").replace(".safetensors", "-new.safetensors"))
+    text = path.read_text(encoding="utf-8")
+    graph = json.loads(text.replace(".safetensors", "-new.safetensors"))
     frontend.load(graph)
-    offered = {
-        (model["name"], model["url"], model["directory"])
-        for model in frontend.trouble()["missing_models"]
-    }
+    missing = frontend.trouble()["missing_models"]
+    offered = {(each["name"], each["url"], each["directory"]) for each in missing if "url" in each}
     declared = {
         (model["name"], model["url"], model["directory"])
         for node in graph["nodes"]
         for model in node["properties"].get("models", [])
     }
     assert offered == declared and len(declared) == (0 if path.stem == FIRST else 6)
+    wanted = {name.replace(".", "-new.") for name in UNPUBLISHED if name in text}
+    assert {each["name"] for each in missing if "url" not in each} == wanted
 
 
 @each_graph

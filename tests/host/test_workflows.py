@@ -6,11 +6,14 @@
 import json
 
 import av
+import files
+import host_files
+import numpy as np
 import pytest
 from host_files import SIZE, VOICE_SECONDS
-from host_graphs import CLIP_FRAMES
+from host_graphs import CLIP_FRAMES, node
 from host_schema import frozen
-from host_workflows import ENCODERS, FIRST, SIZES, clip_of, sampler_of, tiny
+from host_workflows import ENCODERS, FIRST, HUNYUAN_TEXT, SIZES, clip_of, sampler_of, tiny
 
 from workflows import graphs, known_nodes, problems, prompt_of, read_json, twin
 
@@ -84,6 +87,61 @@ def test_the_templates_list_a_workflow_with_its_picture(server, path):
     place = f"/api/workflow_templates/endless-talk/{path.stem.replace(' ', '%20')}"
     assert server.request(f"{place}.json") == read_json(path)
     assert server.raw(f"{place}.jpg") == path.with_suffix(".jpg").read_bytes()
+
+
+@pytest.fixture
+def magicinfinite():
+    """The one workflow with HunyuanVideo, small; a change of a node is one argument away."""
+    (path,) = (path for path in graphs() if path.stem.endswith("HunyuanVideo"))
+
+    def prompt(changes, **sampler):
+        small = tiny(read_json(twin(path)), SIZE, **sampler)
+        for each in small.values():
+            each["inputs"].update(changes.get(each["class_type"], {}))
+        return small
+
+    return prompt
+
+
+@pytest.mark.parametrize(
+    ("base", "guidance", "calls"),
+    [
+        (host_files.HUNYUAN, {"text": 5.0, "audio": 4.0, "folds": "by noise level"}, 114),
+        (host_files.HUNYUAN_V2, {"audio": 3.0, "folds": "audio only"}, 100),
+    ],
+    ids=["33 channels", "first frame replaced"],
+)
+def test_weights_that_are_not_distilled_are_sampled_as_the_note_says(
+    server, rendered, magicinfinite, base, guidance, calls
+):
+    changes = {
+        "EndlessTalkLoadModel": {"base_model": base},
+        "EndlessTalkSigmas": {"preset": "custom", "steps": 50, "shift": 7.0, "spacing": "even"},
+    }
+    prompt = magicinfinite(changes, job_name=f"not_distilled_{calls}", stop_at=0.8)
+    guided = {"guidance": ["guidance", 0], "negative": ["negative", 0]}
+    sampler_of(prompt)[1].update(guided)
+    prompt["guidance"] = node("EndlessTalkGuidance", **guidance)
+    prompt["negative"] = node("TestText", text="blurred", **HUNYUAN_TEXT)
+    with server.listen() as events:
+        outcome = rendered(prompt, timeout=600)
+    frames = files.frames_of(clip_of(server, outcome))
+    assert len(frames) == 20 and frames.std() > 1
+    report = next(text for _, text in reversed(events.texts) if "in all" in text)
+    assert f": {2 * calls} in all" in report and "2 windows" in report
+    assert "warning" not in report, report
+
+
+def test_the_voice_is_heard_in_the_box_that_is_typed(server, rendered, magicinfinite):
+    clips = [
+        files.frames_of(clip_of(server, rendered(magicinfinite(changes, job_name=f"box_{name}"))))
+        for name, changes in {
+            "face": {},
+            "beside": {"EndlessTalkFaceMasks": {"boxes": "0.75 0.75 1 1"}},
+            "loud": {"EndlessTalkSpeaker": {"strength": 3.0}},
+        }.items()
+    ]
+    assert not any(np.array_equal(clips[0], other) for other in clips[1:])
 
 
 def test_api_prompts_are_no_templates(server):

@@ -38,6 +38,7 @@ PUBLISHED_BASE = "wan2.1_i2v_480p_14B_fp8_scaled.safetensors"
 PUBLISHED_LORA = "lightx2v_I2V_14B_480p_cfg_step_distill_rank64_bf16.safetensors"
 PUBLISHED_TEXT = "umt5_xxl_fp8_e4m3fn_scaled.safetensors"
 HUNYUAN = "hunyuan_video_image_to_video_720p_bf16.safetensors"
+HUNYUAN_V2 = "hunyuan_video_v2_replace_image_to_video_720p_bf16.safetensors"
 HUNYUAN_VAE = "hunyuan_video_vae_bf16.safetensors"
 HUNYUAN_TEXT = ("clip_l.safetensors", "llava_llama3_fp8_scaled.safetensors")
 HUNYUAN_VISION = "llava_llama3_vision.safetensors"
@@ -90,8 +91,10 @@ def write_hunyuan(models: Path) -> None:
     HunyuanVideo's VAE, so under its name is Wan's, whose latents have the same shape.
     """
     diffusion, features = models / "diffusion_models", RANDOM_WAV2VEC.layers * RANDOM_WAV2VEC.hidden
-    base = tiny.hybrid().state_dict()
-    write(diffusion / HUNYUAN, {key: value.bfloat16() for key, value in base.items()})
+    newer = replace(tiny.HYBRID, in_channels=16, guidance_embed=True)
+    for name, sizes in ((HUNYUAN, tiny.HYBRID), (HUNYUAN_V2, newer)):
+        base = tiny.hybrid(sizes).state_dict()
+        write(diffusion / name, {key: value.bfloat16() for key, value in base.items()})
     config = replace(tiny.HYBRID_ADAPTER, feature_size=features)
     state = {key: value.half() for key, value in tiny.hybrid_adapter(config).state_dict().items()}
     write(diffusion / MAGICINFINITE, state, describe_adapter(config))

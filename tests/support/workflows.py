@@ -19,6 +19,11 @@ BYPASSED, MUTED = 4, 2
 SAMPLERS = ("EndlessTalkStreamingSampler", "EndlessTalkSlidingSampler")
 """What renders the clip; a workflow has one of them."""
 
+UNPUBLISHED = {
+    "magicinfinite_audio_adapter.safetensors": "the authors published the paper without weights",
+}
+"""Files that a workflow needs and nobody can download, and why."""
+
 
 def graphs() -> list[Path]:
     """The graphs of the pack."""

@@ -13,6 +13,7 @@ from endless_talk.models.recipes import BUILT_IN
 from workflows import (
     NOTES,
     SAMPLERS,
+    UNPUBLISHED,
     app_inputs,
     graphs,
     known_nodes,
@@ -28,11 +29,6 @@ from workflows import (
 KNOWN = known_nodes()
 FOLDERS = {"diffusion_models", "loras", "vae", "text_encoders", "clip_vision", "audio_encoders"}
 """Model folders that ComfyUI itself has, so that its download button knows where to."""
-
-UNPUBLISHED = {
-    "magicinfinite_audio_adapter.safetensors": "the authors published the paper without weights",
-}
-"""Files that a workflow needs and nobody can download, and why."""
 
 APP = {
     "00 Try it now (no downloads)": "image audio seed stop_at",
