@@ -153,9 +153,13 @@ class HostConditioner:
         branches = {}
         for name in self.names:
             prompt, hears = BRANCH_INPUTS[name]
-            values = {**self._picture, "model_conds": voice if hears else silence}
+            values = {**self._sight(name), "model_conds": voice if hears else silence}
             branches[name] = node_helpers.conditioning_set_values(self._prompt(prompt), values)
         return HostConditions(branches, chunk_seed(self.seed, chunk.index))
+
+    def _sight(self, _branch: str) -> dict[str, Any]:
+        """What a branch sees of the reference frame: all of them the same."""
+        return self._picture
 
     def _prompt(self, name: str) -> list[Any]:
         """The CONDITIONING of a prompt as the network can read it."""

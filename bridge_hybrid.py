@@ -8,6 +8,7 @@ Letters: C latent channels, T latent frames, F pixel frames, S speakers.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import comfy.conds
@@ -44,12 +45,13 @@ class HybridConditioner(HostConditioner):
     Args:
         args: As ``HostConditioner``.
         model: The MODEL, with the adapter attached.
+        blind: Guidance branches that see no picture; one of a replaced first frame cannot help it.
         options: As ``HostConditioner``. Without ``gates`` the ``masks`` of the speakers are gates
             that stand still, and without either everybody is heard everywhere; ``image_tokens`` are
             not used, because the picture's tokens come in the prompt.
     """
 
-    def __init__(self, *args: Any, model: Any, **options: Any):
+    def __init__(self, *args: Any, model: Any, blind: Collection[str] = (), **options: Any):
         super().__init__(*args, **options)
         if self.gates is None and self.masks is not None:
             places = self.masks[None, :-1, None]  # the last one is the background's
@@ -59,6 +61,7 @@ class HybridConditioner(HostConditioner):
         self.guided = network.params.guidance_embed
         self.null_audio = adapter_of(model).config.null_audio
         self.pooled_dim = network.params.vec_in_dim
+        self.blind = blind if self.concat else ()
 
     def _prompt(self, name: str) -> list[Any]:
         """A prompt without a mask of padding that masks nothing.
@@ -106,10 +109,7 @@ class HybridConditioner(HostConditioner):
         return {**conds, GROUPED_AUDIO: kind(windows[None])}
 
     def _look_at(self, reference: Tensor, frames: int) -> dict[str, Any]:
-        """What depends on the reference frame alone, in the host's words.
-
-        Every branch gets it: the picture stays when the words go, as the public weights expect.
-        """
+        """What depends on the reference frame alone, in the host's words."""
         if not self.concat:
             return {"guiding_frame_index": 0}
         condition = padded_reference(self.codec, reference, frames)[None]
@@ -118,6 +118,19 @@ class HybridConditioner(HostConditioner):
             "concat_latent_image": self.codec.latent_format.process_out(latent),
             "concat_mask": 1.0 - mask,  # the host's 0 is what is known
         }
+
+    def _sight(self, branch: str) -> dict[str, Any]:
+        """What a branch sees of the reference frame, or that nothing is known.
+
+        The picture stays when the words go, as the public weights expect, unless it is to go, too.
+        It is not left out of the CONDITIONING then: the host would take the latents it begins from
+        in its place.
+        """
+        if branch not in self.blind:
+            return self._picture
+        latent, mask = self._picture["concat_latent_image"], self._picture["concat_mask"]
+        nothing = self.codec.latent_format.process_out(torch.zeros_like(latent))
+        return {"concat_latent_image": nothing, "concat_mask": torch.ones_like(mask)}
 
 
 def is_padded(mask: Tensor | None) -> bool:
@@ -130,10 +143,19 @@ def is_hybrid(model: Any) -> bool:
     return isinstance(model.model.diffusion_model, HunyuanVideo)
 
 
-def conditioner_for(model: Any, *args: Any, **options: Any) -> HostConditioner:
-    """The conditioner of a MODEL's family; arguments as ``HostConditioner``."""
+def conditioner_for(
+    model: Any, *args: Any, blind: Collection[str] = (), **options: Any
+) -> HostConditioner:
+    """The conditioner of a MODEL's family.
+
+    Args:
+        model: The MODEL, with the adapter attached.
+        args: As ``HostConditioner``.
+        blind: Guidance branches that see no reference picture, where the family can do without.
+        options: As ``HostConditioner``.
+    """
     if is_hybrid(model):
-        return HybridConditioner(*args, model=model, **options)
+        return HybridConditioner(*args, model=model, blind=blind, **options)
     return HostConditioner(*args, **options)
 
 

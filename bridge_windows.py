@@ -104,9 +104,12 @@ class WindowGuider(TalkGuider):
 
 
 def shown_first(conds: dict[str, Any], slot: FirstSlot) -> dict[str, Any]:
-    """Conditions that show in the first frame what the slot says, instead of the reference."""
+    """Conditions that show in the first frame what the slot says, instead of the reference.
+
+    Those that show nothing, neither a picture nor a mask, are of a prediction without reference.
+    """
     concat = conds.get(CONCAT)
-    if concat is None or not (slot.bare or slot.shown is not None):
+    if concat is None or not (slot.bare or slot.shown is not None) or not concat.cond.any():
         return conds
     shown = torch.zeros_like(concat.cond) if slot.bare else concat.cond.clone()
     if slot.shown is not None:

@@ -6,7 +6,7 @@ guidance branch into one call of the transformer.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -129,12 +129,18 @@ class HybridPredictor:
         model: The transformer.
         adapter: The audio adapter.
         guidance: Guidance scale that a model with a guidance embedding is told.
+        blind: Guidance branches that see no reference picture; a model whose first latent frame is
+            replaced shows it in all of them.
     """
 
     def __init__(
-        self, model: HybridModel, adapter: HybridAudioAdapter, guidance: float = DEFAULT_GUIDANCE
+        self,
+        model: HybridModel,
+        adapter: HybridAudioAdapter,
+        guidance: float = DEFAULT_GUIDANCE,
+        blind: Collection[str] = (),
     ):
-        self.model, self.adapter, self.guidance = model, adapter, guidance
+        self.model, self.adapter, self.guidance, self.blind = model, adapter, guidance, blind
 
     def begin_chunk(self) -> None:
         """Nothing to forget."""
@@ -150,12 +156,15 @@ class HybridPredictor:
         text, hears = BRANCH_INPUTS[branch]
         prompt = conditions.prompts[text]
         heard = conditions.voice if hears else conditions.silence
+        concat = conditions.concat
+        if concat is not None and branch in self.blind:
+            concat = torch.zeros_like(concat)
         velocity = self.model(
             latents[None],
             torch.full((1,), 1000.0 * sigma, device=latents.device),
             prompt.tokens[None],
             prompt.pooled[None],
-            concat=conditions.concat,
+            concat=concat,
             first_is_clean=self.model.config.family.holds_first_frame,
             guidance=self.guidance,
             audio=HybridAudioPass(

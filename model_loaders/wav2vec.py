@@ -6,6 +6,7 @@ features after the transformer and not before it, which is not what the adapter 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ class HostWav2Vec:
     def __init__(self, encoder: Wav2VecEncoder, name: str, set_name: str = ""):
         self.name, self.set_name = name, set_name
         self.hidden = encoder.config.hidden
-        self.layers = encoder.config.layers
+        self.layers = encoder.config.states
         self.hop_samples = encoder.hop_samples
         self.field_samples = encoder.field_samples
         self._encoder = encoder
@@ -80,10 +81,16 @@ def find_wav2vec(name: str) -> Path:
     return path
 
 
-def load_host_wav2vec(path: Path) -> HostWav2Vec:
-    """Read an encoder that `find_wav2vec` has checked."""
+def load_host_wav2vec(path: Path, *, with_input: bool = False) -> HostWav2Vec:
+    """Read an encoder that `find_wav2vec` has checked.
+
+    Args:
+        path: Its file.
+        with_input: Whether it hands out the input of its first layer, too.
+    """
     file = open_weights(path)
-    encoder = load_wav2vec(_config(file), file.read(), file.name)
+    config = replace(_config(file), with_input=with_input)
+    encoder = load_wav2vec(config, file.read(), file.name)
     return HostWav2Vec(encoder, file.name, set_of(file))
 
 

@@ -5,7 +5,7 @@ Frozen dataclasses, filled by ``detect``; no torch here, so that reading a heade
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -207,6 +207,8 @@ class Wav2VecConfig:
         position_groups: Its groups (16).
         normalize_waveform: Whether the waveform is brought to zero mean and unit variance first;
             the published preprocessor says no.
+        with_input: Whether the input of the first layer is handed out before the layers' outputs:
+            13 states instead of 12, as adapters of 13 x 768 features read them.
     """
 
     hidden: int
@@ -219,3 +221,13 @@ class Wav2VecConfig:
     position_kernel: int = 128
     position_groups: int = 16
     normalize_waveform: bool = False
+    with_input: bool = False
+
+    @property
+    def states(self) -> int:
+        """States that are stacked per frame."""
+        return self.layers + self.with_input
+
+    def read_by(self, feature_size: int) -> Wav2VecConfig:
+        """The same encoder for an adapter, which tells by its size whether it reads the input."""
+        return replace(self, with_input=feature_size == self.hidden * (self.layers + 1))

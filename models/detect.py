@@ -303,7 +303,7 @@ def check_features(adapter: AdapterConfig, hidden: int, layers: int) -> None:
     Args:
         adapter: The adapter.
         hidden: Width of the encoder's layers.
-        layers: Encoder layers stacked per frame.
+        layers: States of the encoder stacked per frame.
 
     Raises:
         InputError: ``hidden`` times ``layers`` is not the adapter's feature size.

@@ -171,12 +171,13 @@ def load_networks(paths: WeightPaths, device: torch.device, dtype: torch.dtype) 
     base, adapter = wan_config(files["base"]), adapter_config(files["adapter"])
     vae = vae_config(files["vae"])
     metadata = {**wav2vec_metadata_beside(paths.wav2vec), **files["wav2vec"].metadata}
-    wav2vec = detect_wav2vec(files["wav2vec"].shapes, metadata)
+    encoder = detect_wav2vec(files["wav2vec"].shapes, metadata)
+    wav2vec = encoder.read_by(adapter.feature_size)
     check_image_to_video(base, files["base"].name)
     for role, what in COMPANIONS.items():
         check_same_set(set_of(files["base"]), set_of(files[role]), what)
     check_fits(base, adapter)
-    check_features(adapter, wav2vec.hidden, wav2vec.layers)
+    check_features(adapter, wav2vec.hidden, wav2vec.states)
     with empty_weights():
         empty = WanModel(base), AudioAdapter(adapter), WanVAE(vae)
     return Networks(

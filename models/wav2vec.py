@@ -75,7 +75,8 @@ class Wav2VecEncoder(nn.Module):
             frames: Frames to resample to before the transformer.
 
         Returns:
-            Every hidden state except the transformer's input, ``[B, F, layers, hidden]``.
+            The output of every layer of the transformer, on demand its input before them,
+            ``[B, F, states, hidden]``.
         """
         waveform = self.prepare(waveform)
         convolved = self.convolve(waveform, self.measure(waveform))
@@ -145,9 +146,9 @@ class Wav2VecEncoder(nn.Module):
         return self.encoder.layer_norm(hidden + self.encoder.pos_conv_embed(hidden))
 
     def encode(self, features: Tensor) -> Tensor:
-        """Transformer over features at 25 fps, ``[B, F, C]`` to ``[B, F, layers, hidden]``."""
+        """Transformer over features at 25 fps, ``[B, F, C]`` to ``[B, F, states, hidden]``."""
         hidden = self.embed(features)
-        states = []
+        states = [hidden] if self.config.with_input else []
         for layer in self.encoder.layers:
             output = layer(hidden)
             # transformers 4 layers return a tuple.

@@ -11,7 +11,13 @@ from ..audio.speech import Speech
 from ..frames import FPS
 from ..models.recipes import Recipe
 from ..samplers.folds import FoldedScales
-from ..samplers.guidance import Guidance, calls_per_step, reads_negative
+from ..samplers.guidance import (
+    Guidance,
+    asked_branches,
+    blind_branches,
+    calls_per_step,
+    reads_negative,
+)
 from ..samplers.plan import Chunk
 from ..samplers.schedule import flow_sigmas, same_schedule
 
@@ -98,10 +104,25 @@ def embedded_warnings(guidance: Guidance, *, embedded: bool) -> list[str]:
         guidance: The guidance rule.
         embedded: Whether the base takes a guidance scale as an input, as public HunyuanVideo does.
     """
-    asked = {name for sigma in (0.0, 1.0) for name in guidance.branches(sigma)}
-    if not embedded or not reads_negative(asked):
+    if not embedded or not reads_negative(asked_branches(guidance)):
         return []
     return [
         "this base has guidance along the text built in: choose 'audio only' at Talk Guidance "
         "(audio 3, 2 network calls per step), and leave its own guidance at 6"
+    ]
+
+
+def reference_warnings(guidance: Guidance, *, holds_first_frame: bool) -> list[str]:
+    """A reference picture that is to be left out, on a base that cannot do without.
+
+    Args:
+        guidance: The guidance rule.
+        holds_first_frame: Whether the base begins with a clean latent frame, as all do but
+            HunyuanVideo of 33 channels.
+    """
+    if not holds_first_frame or not blind_branches(guidance) & asked_branches(guidance):
+        return []
+    return [
+        "this base begins with the reference picture in every prediction: 'reference' of Talk "
+        "Guidance is not used; leaving the picture out takes HunyuanVideo of 33 input channels"
     ]

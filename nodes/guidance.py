@@ -18,6 +18,9 @@ CUSTOM = "custom"
 SPACINGS = {"InfiniteTalk": False, "even": True}
 """What is chosen, and whether the steps are even before the shift."""
 
+REFERENCES = {"in every prediction": False, "not in the unconditional one": True}
+"""What is chosen, and whether the unconditional prediction goes without the reference picture."""
+
 
 class TalkGuidanceNode(io.ComfyNode):
     """Scales of the text and of the audio direction."""
@@ -100,6 +103,16 @@ class TalkGuidanceNode(io.ComfyNode):
                     tooltip="Spread of the weights from step to step, as a part of what exceeds 1; "
                     "drawn from the seed. 0 is none; MagicInfinite was distilled with some.",
                 ),
+                io.Combo.Input(
+                    "reference",
+                    options=[*REFERENCES],
+                    default=next(iter(REFERENCES)),
+                    optional=True,
+                    advanced=True,
+                    tooltip="Which predictions see the reference picture. All, as public weights "
+                    "want it; without it in the unconditional one, guidance pushes towards the "
+                    "picture, too, as in MagicInfinite's paper. HunyuanVideo of 33 channels only.",
+                ),
             ],
             outputs=[
                 Guidance.Output("guidance", tooltip="For the sampler."),
@@ -116,9 +129,11 @@ class TalkGuidanceNode(io.ComfyNode):
         switch: float = SWITCH_SIGMA,
         apg: bool = False,
         jitter: float = 0.0,
+        reference: str = next(iter(REFERENCES)),
     ) -> io.NodeOutput:
         rule = AdaptiveProjectedGuidance if apg else TalkGuidance
-        guidance = rule(text, audio, Folds(folds), switch, jitter)
+        drop = REFERENCES[reference]
+        guidance = rule(text, audio, Folds(folds), switch, jitter, drop_reference=drop)
         show_under_node(cls.hidden.unique_id, "\n".join(describe_rule(guidance)))
         return io.NodeOutput(guidance)
 

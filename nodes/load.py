@@ -34,10 +34,13 @@ from ..models.recipes import BUILT_IN
 from .sockets import Wav2Vec, show_under_node
 
 CATEGORY = "EndlessTalk/load"
+OUTPUTS, INPUT_TOO = "outputs", "input and outputs"
+"""Which states of the audio encoder's layers the adapter reads."""
+
 ADAPTER_TOOLTIP = (
-    "InfiniteTalk adapter file, from models/model_patches or models/diffusion_models. auto takes "
-    "the single-speaker file when it is there, else the multi-speaker one; choose the Multi file "
-    "yourself for two people."
+    "Adapter file, from models/model_patches or models/diffusion_models. auto takes InfiniteTalk's "
+    "single-speaker file when it is there, else the multi-speaker one, and MagicInfinite's for "
+    "HunyuanVideo; choose the Multi file yourself for two people."
 )
 
 
@@ -61,18 +64,27 @@ class LoadModel(io.ComfyNode):
             node_id="EndlessTalkLoadModel",
             display_name="Load Talking Model",
             category=CATEGORY,
-            description="Load a Wan 2.1 image-to-video model and attach the InfiniteTalk audio "
-            "adapter. The built-in demo needs no files: a tiny model that comes with the pack, for "
-            "first steps. For GGUF bases or other loaders use Apply Audio Adapter.",
-            search_aliases=["InfiniteTalk", "MultiTalk", "talking head", "lip sync", "avatar"],
+            description="Load a Wan 2.1 image-to-video model with the InfiniteTalk audio adapter, "
+            "or HunyuanVideo with a MagicInfinite one. The built-in demo needs no files: a tiny "
+            "model that comes with the pack, for first steps. For GGUF bases or other loaders use "
+            "Apply Audio Adapter.",
+            search_aliases=[
+                "InfiniteTalk",
+                "MultiTalk",
+                "MagicInfinite",
+                "HunyuanVideo",
+                "talking head",
+                "lip sync",
+                "avatar",
+            ],
             inputs=[
                 io.Combo.Input(
                     "base_model",
                     options=[BUILT_IN, *file_list("base")],
                     default=default_base(),
-                    tooltip="Wan 2.1 I2V 14B, 480p or 720p, from models/diffusion_models; a T2V "
-                    "model is refused. built-in demo: a tiny model of drawn faces, with an adapter "
-                    "of its own; choose it in all three loaders.",
+                    tooltip="Wan 2.1 I2V 14B, 480p or 720p, from models/diffusion_models; its T2V "
+                    "model is refused. Or HunyuanVideo I2V. built-in demo: a tiny model of drawn "
+                    "faces, with an adapter of its own; choose it in all three loaders.",
                 ),
                 io.Combo.Input(
                     "adapter",
@@ -135,14 +147,23 @@ class ApplyAdapter(io.ComfyNode):
             node_id="EndlessTalkApplyAdapter",
             display_name="Apply Audio Adapter",
             category=CATEGORY,
-            description="Attach the InfiniteTalk audio adapter to a Wan 2.1 image-to-video model "
-            "from any loader: GGUF, checkpoints, quantised files. Applied twice, the last one "
-            "counts.",
-            search_aliases=["InfiniteTalk", "MultiTalk", "GGUF", "model patch", "lip sync"],
+            description="Attach an audio adapter to a model from any loader - GGUF, checkpoints, "
+            "quantised files: InfiniteTalk's to Wan 2.1 image-to-video, MagicInfinite's to "
+            "HunyuanVideo. Applied twice, the last one counts.",
+            search_aliases=[
+                "InfiniteTalk",
+                "MultiTalk",
+                "MagicInfinite",
+                "HunyuanVideo",
+                "GGUF",
+                "model patch",
+                "lip sync",
+            ],
             inputs=[
                 io.Model.Input(
                     "model",
-                    tooltip="Wan 2.1 I2V, 480p or 720p, from any loader, with or without LoRAs.",
+                    tooltip="Wan 2.1 I2V, 480p or 720p, or HunyuanVideo I2V, from any loader, with "
+                    "or without LoRAs.",
                 ),
                 io.Combo.Input(
                     "adapter",
@@ -188,7 +209,8 @@ class LoadVAE(io.ComfyNode):
             display_name="Load Talking VAE",
             category=CATEGORY,
             description="Load the Wan 2.1 VAE. The host's Load VAE does as well; this one finds "
-            "the file and refuses another VAE before anything is sampled.",
+            "the file and refuses another VAE before anything is sampled. HunyuanVideo's comes "
+            "from the host's.",
             search_aliases=["Wan VAE", "InfiniteTalk VAE", "load VAE"],
             inputs=[
                 io.Combo.Input(
@@ -241,7 +263,18 @@ class LoadWav2Vec(io.ComfyNode):
                     "models/transformers. InfiniteTalk was trained with chinese-wav2vec2-base, for "
                     "all languages; the large kind is refused. built-in demo belongs to the base "
                     "of that name.",
-                )
+                ),
+                io.Combo.Input(
+                    "layers",
+                    options=[OUTPUTS, INPUT_TOO],
+                    default=OUTPUTS,
+                    optional=True,
+                    advanced=True,
+                    tooltip="What the adapter reads of the encoder's layers. outputs: one state "
+                    "per layer, 12 x 768 features, as InfiniteTalk. input and outputs: the input "
+                    "of the first as well, for adapters of 13 x 768; the sampler says when an "
+                    "adapter wants the other.",
+                ),
             ],
             outputs=[
                 Wav2Vec.Output(
@@ -257,11 +290,13 @@ class LoadWav2Vec(io.ComfyNode):
         return refusal(find_wav2vec, wav2vec)
 
     @classmethod
-    def fingerprint_inputs(cls, wav2vec: str = AUTO) -> object:
+    def fingerprint_inputs(cls, wav2vec: str = AUTO, **_chosen: object) -> object:
         return file_stamp("wav2vec", wav2vec)
 
     @classmethod
-    def execute(cls, wav2vec: str = AUTO) -> io.NodeOutput:
+    def execute(cls, wav2vec: str = AUTO, layers: str = OUTPUTS) -> io.NodeOutput:
         path = find_wav2vec(wav2vec)
-        show_under_node(cls.hidden.unique_id, describe("wav2vec", path))
-        return io.NodeOutput(load_host_wav2vec(path))
+        encoder = load_host_wav2vec(path, with_input=layers == INPUT_TOO)
+        size = f"{encoder.layers} x {encoder.hidden} features per frame"
+        show_under_node(cls.hidden.unique_id, f"{describe('wav2vec', path)}, {size}")
+        return io.NodeOutput(encoder)

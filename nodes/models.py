@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..audio.speech import Speech
+from ..audio.speech import Speaker, Speech
 from ..bridge import unheard_hooks
 from ..bridge_hybrid import is_hybrid
 from ..errors import InputError
@@ -14,7 +14,8 @@ from ..model_loaders.adapter import adapter_file, attached_adapter
 from ..model_loaders.base import model_recipe
 from ..model_loaders.family import talking_family
 from ..samplers.guidance import Guidance
-from .clip_warnings import embedded_warnings
+from .clip_warnings import embedded_warnings, reference_warnings
+from .load import INPUT_TOO, OUTPUTS
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +60,7 @@ def model_warnings(sources: ClipSources) -> list[str]:
             raise InputError(
                 f"the adapter expects {expected} audio features per frame, the wav2vec2 of speaker "
                 f"{number} gives {speaker.layers} x {speaker.hidden} = {speaker.feature_size}: "
-                "load the encoder the adapter was trained with (chinese-wav2vec2-base)."
+                f"{right_features(expected, speaker)}."
             )
     check_prompt_width(model, sources.prompts)
     check_vae(sources.vae, model)
@@ -70,13 +71,24 @@ def model_warnings(sources: ClipSources) -> list[str]:
             "this base has no image branch, as Wan 2.2 has none: the published adapters were "
             "trained on Wan 2.1 I2V"
         )
-    warnings += embedded_warnings(sources.guidance, embedded=has_own_guidance(model))
+    guidance, family = sources.guidance, talking_family(model)
+    warnings += embedded_warnings(guidance, embedded=has_own_guidance(model))
+    warnings += reference_warnings(guidance, holds_first_frame=family.holds_first_frame)
     file = adapter_file(model)
     if len(speakers) > 1 and "single" in file.lower():
         warnings.append(
             f"{file} was trained for one speaker; use the Multi adapter for {len(speakers)}"
         )
     return warnings
+
+
+def right_features(expected: int, speaker: Speaker) -> str:
+    """What to do about an encoder of another feature size than the adapter's."""
+    if expected == speaker.hidden * (speaker.layers + 1):
+        return f"set 'layers' of Load Wav2Vec2 to '{INPUT_TOO}'"
+    if expected == speaker.hidden * (speaker.layers - 1):
+        return f"set 'layers' of Load Wav2Vec2 to '{OUTPUTS}'"
+    return "load the encoder the adapter was trained with (chinese-wav2vec2-base)"
 
 
 def check_streams(model: Any) -> None:

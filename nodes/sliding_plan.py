@@ -27,6 +27,7 @@ from ..models.configs import WAN, Family
 from ..reference.dubbing import VideoReference
 from ..reference.motion import MovingReference
 from ..samplers.blend import Blend
+from ..samplers.guidance import blind_branches
 from ..samplers.plan import Chunk, plan_chunks
 from ..samplers.sliding import (
     LEAD_FRAMES,
@@ -157,6 +158,8 @@ def plan_slide(
     unchanged = [ChunkChange()] * len(pieces)
     described = [] if inputs.timeline is None else inputs.timeline.timeline.describe(spans)
     notes = [*window_notes(slide, windows), *described]
+    if not family.holds_first_frame and blind_branches(inputs.guidance) & set(clip.branches):
+        notes.append("the unconditional prediction sees no reference picture")
     warnings = [each for each in clip.warnings if gates is None or each != UNUSED_FACE]
     if isinstance(inputs.reference.source, MovingReference):
         warnings.append("the picture's motion is not used: all windows see it as it is")

@@ -18,6 +18,7 @@ from ..bridge import HostCodec
 from ..bridge_hybrid import conditioner_for, empty_prompt_for
 from ..bridge_windows import HostWindowDenoiser
 from ..frames import SPATIAL_STRIDE
+from ..samplers.guidance import blind_branches
 from ..samplers.noise import chunk_noise, chunk_seed
 from ..samplers.plan import Chunk
 from ..samplers.protocols import ColorMatch, Conditioner
@@ -175,6 +176,7 @@ def conditions_for(slide: SlidePlan, sources: ClipSources, codec: HostCodec) -> 
         image_tokens=sources.reference.tokens,
         seed=clip.settings.seed,
         gates=slide.gates,
+        blind=blind_branches(sources.guidance),
     )
     if clip.timeline is None:
         return inner

@@ -77,8 +77,8 @@ def two_fold(audio_scale: float) -> tuple[Direction, ...]:
     """``N + s_a (C - N)``: along text and audio together, with the audio scale.
 
     Source: MagicInfinite eq. 7, first line, with ``s_a = 1 + omega_audio``.
-    Differs: N keeps the reference frame, which the paper drops with the text and the audio; the
-    networks that this runs on were trained with it in every prediction.
+    Differs: N keeps the reference frame, which the paper drops with the text and the audio, unless
+    ``FoldedScales.drop_reference``; public weights were trained with it in every prediction.
     """
     return (Direction("both", "full", "unconditional", audio_scale),)
 
@@ -88,7 +88,7 @@ def three_fold(text_scale: float, audio_scale: float) -> tuple[Direction, ...]:
 
     Source: MagicInfinite eq. 7, second line, with ``s = 1 + omega``.
     Differs: the printed line has one A too many, see ``printed_three_fold``; taken from either of
-    its two terms, what is left is this. N keeps the reference frame, as in ``two_fold``.
+    its two terms, what is left is this. N and the reference as in ``two_fold``.
     """
     return (
         Direction("text", "text_only", "unconditional", text_scale),
@@ -142,6 +142,8 @@ class FoldedScales:
         switch: Sigma of that change, 0 to 1.
         jitter: Standard deviation of the scales as a part of what they exceed 1 by, drawn for every
             chunk and step; 0 is none. No draw turns a direction round: it ends at 1.
+        drop_reference: Whether N sees no reference frame, as MagicInfinite eq. 7 has it; only a
+            network with the reference beside the noisy latents can, and others keep it.
     """
 
     text_scale: float = 1.0
@@ -149,6 +151,7 @@ class FoldedScales:
     folds: Folds = Folds.ONE_RULE
     switch: float = SWITCH_SIGMA
     jitter: float = 0.0
+    drop_reference: bool = field(default=False, kw_only=True)
     _seed: int = field(default=0, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

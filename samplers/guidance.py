@@ -11,6 +11,8 @@ name               text         audio
 ``text_only``      prompt       zero features
 ``unconditional``  negative     zero features
 =================  ===========  ==========
+
+All see the reference frame, except on demand ``unconditional``.
 """
 
 from __future__ import annotations
@@ -27,6 +29,9 @@ from .folds import Direction, FoldedScales, Folds, ends, one_rule, weights
 
 BRANCHES = ("full", "audio_only", "text_only", "unconditional")
 """Every prediction there is, in the order in which they are evaluated."""
+
+UNCONDITIONAL = "unconditional"
+"""The prediction with the least in it; on demand the reference frame is left out of it, too."""
 
 BRANCH_INPUTS = {
     "full": ("positive", True),
@@ -81,6 +86,17 @@ def guidance_weights(text_scale: float, audio_scale: float) -> dict[str, float]:
 def reads_negative(branches: Iterable[str]) -> bool:
     """Whether any of these predictions is made with the negative prompt."""
     return any(BRANCH_INPUTS[name][0] == "negative" for name in branches)
+
+
+def asked_branches(guidance: Guidance) -> frozenset[str]:
+    """The predictions that a rule asks for at the highest or at the lowest noise level."""
+    return frozenset(name for sigma in (1.0, 0.0) for name in guidance.branches(sigma))
+
+
+def blind_branches(guidance: Guidance) -> frozenset[str]:
+    """The predictions that are to be made without the reference frame."""
+    drops = isinstance(guidance, FoldedScales) and guidance.drop_reference
+    return frozenset({UNCONDITIONAL} if drops else ())
 
 
 def calls_per_step(guidance: Guidance, sigmas: Tensor) -> list[int]:
@@ -198,6 +214,10 @@ def describe_rule(guidance: TalkGuidance | AdaptiveProjectedGuidance) -> list[st
     lines = [line]
     if reads_negative((*above, *below)):
         lines.append("reads the negative prompt: connect one to the sampler")
+    if guidance.drop_reference:
+        asked = UNCONDITIONAL in (*above, *below)
+        sees = "sees no reference picture (HunyuanVideo of 33 channels)"
+        lines.append(f"{UNCONDITIONAL} {sees if asked else 'is not made: reference is not used'}")
     if guidance.folds in (Folds.TWO, Folds.AUDIO) and guidance.text_scale != 1:
         lines.append(f"the text scale is not used by '{guidance.folds.value}'")
     return lines

@@ -284,6 +284,8 @@ def test_what_a_concat_condition_shows_first():
     assert torch.equal(shown[0, :16, :1], latent)
     assert torch.equal(shown[:, :, 1:], concat.cond[:, :, 1:])
     assert torch.equal(shown[:, 16:], concat.cond[:, 16:]), "the mask says that it is known"
+    blind = {"c_concat": comfy.conds.CONDNoiseShape(torch.zeros(1, 17, 5, 2, 2))}
+    assert shown_first(blind, FirstSlot(shown=latent)) is blind, "no reference stays none"
 
 
 def test_a_model_without_a_held_frame_is_left_alone(talking, monkeypatch):

@@ -142,6 +142,35 @@ def test_the_picture_stays_when_the_words_go():
         assert latent[:, :, 0].abs().min() > 0 and latent[:, :, 1:].eq(0).all()
 
 
+@pytest.mark.parametrize("same_length", [False, True], ids=["apart", "batched"])
+def test_host_equals_standalone_without_the_picture_where_nothing_is_asked_for(same_length):
+    """Only ``unconditional`` goes without; the host begins from latents that it must not see."""
+    blind = TalkGuidance(5, 4, drop_reference=True)
+    twins = ht.Twins(ht.CONCAT, 2, guidance=blind, same_length=same_length)
+    model = twins.host_talking()
+    sides = twins.host(model)
+    seen = {
+        name: values["concat_mask"].eq(0).any() or values["concat_latent_image"].any()
+        for name, [[_, values]] in sides[0]
+        .conditions(ht.WINDOWS[1], twins.reference)
+        .branches.items()
+    }
+    assert seen == {"full": True, "audio_only": True, "unconditional": False}
+    got = twins.run(sides, model, ht.WINDOWS[1], SIGMAS)
+    torch.testing.assert_close(got, standalone(twins, model), atol=1e-4, rtol=0)
+    sighted = ht.Twins(ht.CONCAT, 2, guidance=FULL, same_length=same_length)
+    assert (host(sighted, model) - got).abs().max() > 1e-3
+
+
+def test_a_replaced_first_frame_is_seen_by_every_prediction():
+    """The picture is in the latents themselves, so it stays, on both sides."""
+    twins = ht.Twins(ht.REPLACE, guidance=TalkGuidance(5, 4, drop_reference=True))
+    kept = ht.Twins(ht.REPLACE, guidance=FULL)
+    model = twins.host_talking()
+    assert torch.equal(host(twins, model), host(kept, model))
+    assert torch.equal(standalone(twins, model), standalone(kept, model))
+
+
 class Counted:
     """The batch sizes that the network was called with."""
 

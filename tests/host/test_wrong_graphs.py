@@ -126,6 +126,9 @@ LOADERS = {
     "wav2vec2 of another depth": changed(
         "wav2vec", ("144", "96"), at="sampler", wav2vec="two_layers.safetensors"
     ),
+    "input of wav2vec2 for an adapter that reads none": changed(
+        "wav2vec", ("144", "192", "'layers'", "'outputs'"), at="sampler", layers="input and outputs"
+    ),
     "adapter on a text-to-video model": Wrong(text_to_video(), ("image-to-video",), "model"),
     "no adapter on the model": Wrong(bare_model(), ("Apply Audio Adapter",), "sampler"),
     "prompt of another text encoder": changed("positive", ("16", "32"), at="sampler", width=16),

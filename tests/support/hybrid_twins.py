@@ -19,7 +19,7 @@ from endless_talk.model_loaders.calls import HOST_TOOLKIT, as_additional_model
 from endless_talk.models.configs import VAEConfig
 from endless_talk.models.hybrid_adapter import HybridAudioAdapter
 from endless_talk.samplers.denoise import EulerDenoiser
-from endless_talk.samplers.guidance import BRANCHES
+from endless_talk.samplers.guidance import BRANCHES, blind_branches
 from endless_talk.samplers.noise import chunk_noise
 from endless_talk.samplers.plan import Chunk
 from endless_talk.standalone_hybrid import HybridConditioner, HybridPredictor, HybridPrompt
@@ -100,7 +100,8 @@ class Twins:
             gates=self._gates,
             strength=self.strength,
         )
-        return conditioner, EulerDenoiser(HybridPredictor(base, adapter), self.guidance)
+        predictor = HybridPredictor(base, adapter, blind=blind_branches(self.guidance))
+        return conditioner, EulerDenoiser(predictor, self.guidance)
 
     def host(self, model, sampler="euler", masks=None):
         """The same in ComfyUI."""
@@ -119,6 +120,7 @@ class Twins:
             image_tokens=None,
             seed=7,
             gates=self._gates,
+            blind=blind_branches(self.guidance),
         )
         sampler = comfy.samplers.sampler_object(sampler)
         return conditioner, HostDenoiser(model, sampler, self.guidance)

@@ -187,6 +187,21 @@ def test_a_rule_needs_no_prediction_but_those_it_asks_for(kind, jitter, text, au
                 "the text scale is not used by 'audio only'",
             ],
         ),
+        (
+            TalkGuidance(1, 3, Folds.TWO, drop_reference=True),
+            [
+                "2 network calls per step (full, unconditional)",
+                "reads the negative prompt: connect one to the sampler",
+                "unconditional sees no reference picture (HunyuanVideo of 33 channels)",
+            ],
+        ),
+        (
+            TalkGuidance(1, 2, drop_reference=True),
+            [
+                "2 network calls per step (full, text_only)",
+                "unconditional is not made: reference is not used",
+            ],
+        ),
     ],
 )
 def test_a_rule_says_what_it_asks_for(rule, says):

@@ -14,7 +14,7 @@ from endless_talk.errors import InputError
 from endless_talk.models.recipes import Recipe
 from endless_talk.nodes.checks import Weights, check_disk
 from endless_talk.nodes.clip_plan import ClipInputs, StreamSettings
-from endless_talk.nodes.clip_warnings import embedded_warnings
+from endless_talk.nodes.clip_warnings import embedded_warnings, reference_warnings
 from endless_talk.nodes.preflight import plan_clip
 from endless_talk.reference.sources import PictureReference, reference_of
 from endless_talk.samplers.folds import Folds
@@ -254,6 +254,15 @@ def test_text_guidance_on_a_base_that_has_its_own_is_a_warning():
         assert "'audio only'" in warning and "at 6" in warning
         assert embedded_warnings(TalkGuidance(*settings), embedded=False) == []
     assert embedded_warnings(TalkGuidance(5, 3, Folds.AUDIO), embedded=True) == []
+
+
+def test_a_base_that_cannot_do_without_the_reference_says_so():
+    blind = TalkGuidance(5, 4, drop_reference=True)
+    (warning,) = reference_warnings(blind, holds_first_frame=True)
+    assert "'reference' of Talk Guidance is not used" in warning
+    assert reference_warnings(blind, holds_first_frame=False) == []
+    for other in (TalkGuidance(5, 4), TalkGuidance(1, 3, drop_reference=True)):
+        assert reference_warnings(other, holds_first_frame=True) == []
 
 
 def test_guidance_on_a_set_that_was_distilled_without_is_a_warning(tmp_path):

@@ -1,14 +1,19 @@
 """Which weights belong together, and how a set of them wants to be sampled."""
 
 import json
+from dataclasses import replace
 
 import files
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from endless_talk.errors import InputError
 from endless_talk.models import recipes
+from endless_talk.models.adapter import AudioAdapter
 from endless_talk.models.networks import (
+    RANDOM_ADAPTER,
+    RANDOM_WAV2VEC,
     built_in_weights,
     find_weights,
     load_networks,
@@ -112,6 +117,22 @@ def test_a_set_loads_as_a_whole(built_in):
     networks = load_networks(built_in_weights({}), torch.device("cpu"), torch.float32)
     expected = random_networks(42).base.state_dict()
     assert all(torch.equal(expected[k], v) for k, v in networks.base.state_dict().items())
+
+
+def test_an_adapter_that_reads_the_encoders_input_gets_it(tmp_path):
+    folder = files.weights_folder(tmp_path / "weights")
+    wide = replace(RANDOM_ADAPTER, feature_size=(RANDOM_WAV2VEC.layers + 1) * RANDOM_WAV2VEC.hidden)
+    plain = load_networks(find_weights(folder, {}), torch.device("cpu"), torch.float32)
+    save_file(AudioAdapter(wide).state_dict(), folder / "adapter.safetensors")
+    networks = load_networks(find_weights(folder, {}), torch.device("cpu"), torch.float32)
+    waveform = torch.zeros(1, 16000)
+    states, outputs = (each.wav2vec(waveform, 25) for each in (networks, plain))
+    assert states.shape[2] * states.shape[3] == wide.feature_size
+    assert torch.equal(states[:, :, 1:], outputs)
+    two_more = replace(RANDOM_ADAPTER, feature_size=wide.feature_size + RANDOM_WAV2VEC.hidden)
+    save_file(AudioAdapter(two_more).state_dict(), folder / "adapter.safetensors")
+    with pytest.raises(InputError, match="expects 240 audio features per frame"):
+        load_networks(find_weights(folder, {}), torch.device("cpu"), torch.float32)
 
 
 @pytest.mark.parametrize("role", ["adapter", "vae", "wav2vec"])

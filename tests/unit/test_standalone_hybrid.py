@@ -8,7 +8,7 @@ import torch
 
 from endless_talk.audio.windows import TensorFeatures, audio_windows
 from endless_talk.samplers.conditioning import latent_windows, padded_reference
-from endless_talk.samplers.guidance import BRANCHES
+from endless_talk.samplers.guidance import BRANCHES, TalkGuidance, blind_branches
 from endless_talk.samplers.plan import Chunk
 from endless_talk.standalone_hybrid import HybridConditioner, HybridPredictor, HybridPrompt
 
@@ -83,6 +83,19 @@ def test_every_branch_differs_from_every_other(config):
     for index, one in enumerate(made):
         assert one.shape == (16, 3, 8, 8)
         assert all((one - other).abs().max() > 1e-3 for other in made[index + 1 :])
+
+
+def test_a_branch_that_is_to_go_without_the_picture_sees_another_one_as_the_same():
+    pictures = [torch.full((3, 64, 64), level) for level in (0.5, -0.5)]
+    conditioner, predictor, _ = side()
+    sighted = predictions(conditioner, predictor, pictures[0])
+    predictor.blind = blind_branches(TalkGuidance(5, 4, drop_reference=True))
+    one, other = (predictions(conditioner, predictor, picture) for picture in pictures)
+    assert torch.equal(one["unconditional"], other["unconditional"])
+    assert (one["unconditional"] - sighted["unconditional"]).abs().max() > 1e-3
+    for name in ("full", "audio_only", "text_only"):
+        assert torch.equal(one[name], sighted[name])
+        assert (one[name] - other[name]).abs().max() > 1e-3
 
 
 def test_the_reference_is_encoded_once_and_only_where_it_is_an_input():

@@ -90,6 +90,25 @@ def test_hidden_states_are_those_of_transformers_without_resampling():
     torch.testing.assert_close(states[:, :, -1], expected, atol=1e-5, rtol=0)
 
 
+def test_the_input_of_the_first_layer_comes_before_the_outputs_where_it_is_wanted():
+    """13 states instead of 12; a layer run on the first of them gives the second."""
+    config = replace(TINY, with_input=True)
+    waveform = torch.from_numpy(made_up_voice(1.0))[None]
+    encoder = load_wav2vec(config, weights())
+    states, outputs = encoder(waveform, 25), load_wav2vec(TINY, weights())(waveform, 25)
+    assert states.shape[2] == config.states == TINY.layers + 1 == TINY.states + 1
+    assert torch.equal(states[:, :, 1:], outputs)
+    second = encoder.encoder.layers[0](states[:, :, 0])
+    second = second[0] if isinstance(second, tuple) else second
+    torch.testing.assert_close(second, states[:, :, 1])
+
+
+def test_an_adapters_size_tells_whether_it_reads_the_input():
+    assert TINY.read_by(4 * 32).states == 4 and TINY.read_by(3 * 32) == TINY
+    assert TINY.read_by(5 * 32) == TINY, "another size is for others to refuse"
+    assert replace(TINY, with_input=True).read_by(3 * 32) == TINY
+
+
 def test_a_batch_is_its_rows():
     encoder = tiny_encoder()
     batch = torch.stack([torch.from_numpy(made_up_voice(1.0, seed)) for seed in range(3)])
