@@ -22,7 +22,7 @@ from ..frames import (
     is_chunk_length,
     pixel_frames,
 )
-from ..masks.gates import speaker_gates
+from ..masks.gates import RememberedGates
 from ..models.configs import WAN, Family
 from ..reference.dubbing import VideoReference
 from ..reference.motion import MovingReference
@@ -101,10 +101,12 @@ class SlidePlan:
 
     @property
     def states_bytes(self) -> int:
-        """What is kept between steps: the latents as float32, twice while one is replaced."""
+        """What is kept between steps: latents as float32, twice while they are replaced."""
         height, width = self.size
         places = height * width // SPATIAL_STRIDE**2
-        return 2 * 4 * LATENT_CHANNELS * self.windows.latents * places
+        several = self.first_frame is FirstFrame.PREVIOUS and len(self.windows.windows) > 1
+        kept = 2 if several else 1  # where the sampler stands, and the estimate of the clip
+        return 2 * 4 * kept * LATENT_CHANNELS * self.windows.latents * places
 
     @property
     def kept(self) -> list[Chunk]:
@@ -294,8 +296,8 @@ def gates_of(
             "Face Masks to Encode Speaker and choose one, or set audio_region to 'auto'."
         )
     if region == FACE or (region == AUTO and hybrid and all(placed)):
-        box = inputs.reference.box
-        return lambda chunk: speaker_gates(speakers, box, chunk.start_frame, chunk.frames)[None]
+        gates = RememberedGates(speakers, inputs.reference.box)
+        return lambda chunk: gates(chunk.start_frame, chunk.frames)[None]
     return None
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..audio.stored import StoredFeatures
 from ..audio.windows import audio_windows
 from ..bridge import HostCodec
 from ..bridge_hybrid import conditioner_for, empty_prompt_for
@@ -157,12 +158,16 @@ def sweeper_for(
 
 
 def conditions_for(slide: SlidePlan, sources: ClipSources, codec: HostCodec) -> Conditioner:
-    """The conditions of every window."""
+    """The conditions of every window.
+
+    They are made in the middle of a step, when the network fills the device, so the voices are
+    encoded before: as soon as the conditions of any window are asked for.
+    """
     clip, speakers = slide.clip, sources.speech.speakers
+    voices = [StoredFeatures(speaker.features) for speaker in speakers]
 
     def windows(chunk: Chunk) -> Tensor:
-        spans = [audio_windows(s.features, chunk.start_frame, chunk.frames) for s in speakers]
-        return torch.cat(spans)
+        return torch.cat([audio_windows(v, chunk.start_frame, chunk.frames) for v in voices])
 
     empty = empty_prompt_for(sources.model)
     inner = conditioner_for(

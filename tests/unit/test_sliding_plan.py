@@ -10,6 +10,7 @@ import torch
 from endless_talk.audio.speech import Speaker, Speech
 from endless_talk.audio.track import Track
 from endless_talk.errors import InputError
+from endless_talk.masks import gates
 from endless_talk.models.configs import HUNYUAN_CONCAT, HUNYUAN_REPLACE, WAN
 from endless_talk.nodes.checks import check_disk
 from endless_talk.nodes.clip_plan import ClipInputs, StreamSettings
@@ -106,6 +107,16 @@ def test_voices_are_heard_through_gates_where_the_family_wants_them():
     assert plan(family=HUNYUAN_CONCAT).gates is None, "nobody has a place"
 
 
+def test_the_gates_of_a_window_are_made_once(monkeypatch):
+    made, asked = gates.speaker_gates, []
+    monkeypatch.setattr(gates, "speaker_gates", lambda *a, **k: (asked.append(1), made(*a, **k))[1])
+    slide = plan(speaker(region=half(True)), family=HUNYUAN_CONCAT)
+    chunks = [window.chunk for window in slide.windows.windows]
+    for _step in range(3):
+        assert all(slide.gates(chunk).any() for chunk in chunks)
+    assert len(asked) == len(chunks) > 1
+
+
 def test_a_face_that_is_used_is_not_called_unused():
     one = speaker(region=half(True))
     assert any("face is not used" in each for each in plan(one).clip.warnings)
@@ -159,5 +170,6 @@ def test_the_disk_is_reckoned_without_frames_that_are_not_handed_on(tmp_path, mo
     check_disk(slide.kept, missing, slide.size, tmp_path, states_bytes=slide.states_bytes)
     assert all(piece.context_frames == 0 for piece in slide.kept)
     assert slide.states_bytes == 2 * 4 * 16 * slide.windows.latents * 12 * 16
+    assert plan(first_frame="previous estimate").states_bytes == 2 * slide.states_bytes
     with pytest.raises(InputError, match="may need"):
         check_disk(slide.kept, missing, slide.size, tmp_path, states_bytes=free)
