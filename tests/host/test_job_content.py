@@ -3,6 +3,7 @@
 from pathlib import Path
 from types import SimpleNamespace
 
+import host_graphs as graphs
 import numpy as np
 import pytest
 import torch
@@ -94,6 +95,22 @@ def test_the_encoder_of_image_tokens_counts_through_other_nodes(speech):
         prompt["sampler"]["inputs"]["reference"] = ["switch", 0]
         jobs.append(job_of(speech, dub(), graph=graph_identity(prompt, "sampler")))
     assert kept(jobs[0], jobs[1]) == kept(jobs[0], jobs[2]) == 0
+
+
+@pytest.mark.parametrize(
+    ("node", "widget", "values"),
+    [
+        ("wav2vec", "layers", ("outputs", "input and outputs")),
+        ("guidance", "reference", ("in every prediction", "not in the unconditional one")),
+    ],
+)
+def test_what_the_adapter_reads_and_what_guidance_leaves_out_count(speech, node, widget, values):
+    keys = []
+    for value in values:
+        prompt = graphs.with_guidance(graphs.one_speaker(), 5.0, 4.0)
+        prompt = graphs.with_inputs(prompt, node, **{widget: value})
+        keys.append(job_of(speech, dub(), graph=graph_identity(prompt, "sampler")).plan.keys)
+    assert not set(keys[0]) & set(keys[1])
 
 
 @pytest.fixture
