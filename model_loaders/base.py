@@ -27,7 +27,13 @@ from ..models.detect import (
     wan_config,
 )
 from ..models.hybrid_detect import check_hybrid_fits, hybrid_adapter_config, hybrid_config
-from ..models.recipes import BUILT_IN, Recipe, check_same_set, recipe_of, set_of
+from ..models.recipes import (
+    BUILT_IN_BASES,
+    Recipe,
+    check_same_set,
+    recipe_of,
+    set_of,
+)
 from ..models.weights import Header, open_weights
 from .adapter import check_same_family
 from .choice import AUTO
@@ -91,8 +97,8 @@ def find_pair(base: str, adapter: str) -> tuple[Path, Path]:
     base_file = open_weights(base_path)
     sizes = base_sizes(base_file)
     recipe_of(base_file)
-    if base == BUILT_IN:
-        adapter = own_adapter(adapter)
+    if base in BUILT_IN_BASES:
+        adapter = own_adapter(base, adapter)
     merged = adapter == AUTO and identify(base_file) in (Kind.MERGED, Kind.HYBRID_MERGED)
     role = "hybrid_adapter" if adapter == AUTO and isinstance(sizes, HybridConfig) else "adapter"
     adapter_path = base_path if merged else find_file(role, adapter)
@@ -131,17 +137,17 @@ def check_pair(sizes: WanConfig | HybridConfig, adapter: Header) -> None:
         check_fits(sizes, adapter_config(adapter))
 
 
-def own_adapter(adapter: str) -> str:
-    """The adapter's list entry that goes with the built-in demo.
+def own_adapter(base: str, adapter: str) -> str:
+    """The adapter's list entry that goes with a base of the built-in demo.
 
     Raises:
         InputError: Another one was chosen.
     """
-    if adapter in (AUTO, BUILT_IN):
-        return BUILT_IN
+    if adapter in (AUTO, base):
+        return base
     raise InputError(
-        f"the {BUILT_IN} speaks with an adapter of its own, and {adapter} was chosen: leave "
-        f"adapter on {AUTO}, or choose a Wan 2.1 base model."
+        f"the {base} speaks with an adapter of its own, and {adapter} was chosen: leave adapter on "
+        f"{AUTO}, or choose a base model of your own."
     )
 
 

@@ -10,7 +10,14 @@ from pathlib import Path
 
 import folder_paths
 
-from ..models.recipes import BUILT_IN, BUILT_IN_FOLDER, built_in_file
+from ..models.recipes import (
+    BUILT_IN,
+    BUILT_IN_BASES,
+    BUILT_IN_FOLDER,
+    HYBRID_BUILT_IN,
+    HYBRID_FOLDER,
+    built_in_file,
+)
 from .choice import AUTO, RULES, choose, looks_like, order_names, rank
 
 FOLDERS = {
@@ -55,8 +62,8 @@ def find_file(kind: str, name: str) -> Path:
         FileNotFoundError: The file is gone; names it and the folders that were searched.
         InputError: `auto` finds no file, or several that are equally good.
     """
-    if name == BUILT_IN:
-        return built_in_file(kind)
+    if name in BUILT_IN_BASES:
+        return built_in_file(kind, name)
     chosen = choose(RULES[kind], _names(kind), _folder_text(kind)) if name == AUTO else name
     for key in FOLDERS[kind]:
         path = folder_paths.get_full_path(key, chosen)
@@ -72,6 +79,8 @@ def describe(kind: str, path: Path) -> str:
     """A file for the line under a node: its kind, its folder and its name."""
     if path.parent == BUILT_IN_FOLDER:
         return f"{BUILT_IN}: {path.name}"
+    if path.parent == HYBRID_FOLDER:
+        return f"{HYBRID_BUILT_IN}: {path.name}"
     if kind == "adapter" and looks_like(RULES["hybrid_adapter"], path.name):
         kind = "hybrid_adapter"
     return f"{RULES[kind].what}: {path.parent.name}/{path.name}"

@@ -158,6 +158,7 @@ class HybridAdapterConfig:
         token_dim: Width of an audio token (768).
         null_audio: What silence is: ``zeros``, the tokens of zero features, or ``skip``, no audio
             cross-attention at all.
+        trained_latents: Latent frames denoised at once in training; None is as the base's family.
     """
 
     dim: int
@@ -170,6 +171,7 @@ class HybridAdapterConfig:
     frame_tokens: int = 8
     token_dim: int = 768
     null_audio: str = "zeros"
+    trained_latents: int | None = None
 
 
 @dataclass(frozen=True)

@@ -120,6 +120,7 @@ def hybrid_adapter_config(header: Header) -> HybridAdapterConfig:
         frame_tokens=tokens // 4,
         token_dim=token_dim,
         null_audio=str(said.get("null_audio", HybridAdapterConfig.null_audio)),
+        trained_latents=said.get("window"),
     )
     config = replace(config, feature_size=inputs // config.window)
     _check_metadata(header, config, said, inputs)
@@ -150,7 +151,7 @@ def describe_adapter(config: HybridAdapterConfig, **said: Any) -> dict[str, str]
     Args:
         config: Its sizes.
         said: What else is known: ``base``, ``shift``, ``distilled_steps``, ``mask_rule``,
-            ``audio_layers``, ``audio_channels``.
+            ``audio_layers``, ``audio_channels``, ``window`` (latent frames denoised at once).
     """
     known = {
         "hidden": config.dim,
@@ -192,6 +193,11 @@ def renamed(header: Header) -> Header:
     return Header(header.name, shapes, header.metadata)
 
 
+def is_count(value: object) -> bool:
+    """Whether a value of JSON is a number of latent frames that a window can have."""
+    return isinstance(value, int) and not isinstance(value, bool) and value > 1
+
+
 def _check_metadata(
     header: Header, config: HybridAdapterConfig, said: Mapping[str, Any], inputs: int
 ) -> None:
@@ -216,6 +222,8 @@ def _check_metadata(
         wrong.append(f"an audio window of {config.window} frames (shapes: {inputs} inputs)")
     if config.null_audio not in NULL_AUDIO:
         wrong.append(f"null_audio {config.null_audio} (expected {' or '.join(NULL_AUDIO)})")
+    if not (config.trained_latents is None or is_count(config.trained_latents)):
+        wrong.append(f"window {config.trained_latents!r} (expected a number of latent frames)")
     if wrong:
         raise InputError(
             f"The metadata of {header.name} contradict its tensors: {', '.join(wrong)}. Save the "

@@ -20,6 +20,15 @@ BUILT_IN = "built-in demo"
 BUILT_IN_FOLDER = Path(__file__).parents[1] / "assets" / "demo"
 """Where its files are: ``base``, ``adapter``, ``vae`` and ``wav2vec``, each ``.safetensors``."""
 
+HYBRID_BUILT_IN = f"{BUILT_IN} (MagicInfinite)"
+"""The other base of the set, a HunyuanVideo with an adapter of its own, as lists call it."""
+
+HYBRID_FOLDER = BUILT_IN_FOLDER.with_name("demo-hybrid")
+"""Where its ``base`` and ``adapter`` are; VAE and audio encoder are the set's."""
+
+BUILT_IN_BASES = (BUILT_IN, HYBRID_BUILT_IN)
+"""Entries of a list of bases that need no file of the user's."""
+
 SET, SIZE, STEPS, SHIFT = (f"endless_talk.{name}" for name in ("set", "size", "steps", "shift"))
 """Metadata: the set, in every file of it; in the base also what a ``Recipe`` holds."""
 
@@ -121,19 +130,21 @@ def check_same_set(base: str, other: str, what: str) -> None:
     )
 
 
-def built_in_file(role: str) -> Path:
+def built_in_file(role: str, entry: str = BUILT_IN) -> Path:
     """A file of the set that comes with the package.
 
     Args:
         role: ``base``, ``adapter``, ``vae`` or ``wav2vec``.
+        entry: One of ``BUILT_IN_BASES``.
 
     Raises:
         FileNotFoundError: This copy of the package has it not.
     """
-    path = BUILT_IN_FOLDER / f"{role}.safetensors"
+    own = entry == HYBRID_BUILT_IN and role in ("base", "adapter")
+    path = (HYBRID_FOLDER if own else BUILT_IN_FOLDER) / f"{role}.safetensors"
     if not path.is_file():
         raise FileNotFoundError(
             f"There is no {path.name} in {path.parent.parent.name}/{path.parent.name} of this copy "
-            f"of EndlessTalk, so there is no {BUILT_IN}: install it again, or choose other weights."
+            f"of EndlessTalk, so there is no {entry}: install it again, or choose other weights."
         )
     return path

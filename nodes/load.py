@@ -30,7 +30,7 @@ from ..model_loaders.folders import (
 )
 from ..model_loaders.vae import find_vae, load_vae
 from ..model_loaders.wav2vec import find_wav2vec, load_host_wav2vec
-from ..models.recipes import BUILT_IN
+from ..models.recipes import BUILT_IN, BUILT_IN_BASES
 from .sockets import Wav2Vec, show_under_node
 
 CATEGORY = "EndlessTalk/load"
@@ -80,11 +80,12 @@ class LoadModel(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "base_model",
-                    options=[BUILT_IN, *file_list("base")],
+                    options=[*BUILT_IN_BASES, *file_list("base")],
                     default=default_base(),
                     tooltip="Wan 2.1 I2V 14B, 480p or 720p, from models/diffusion_models; its T2V "
-                    "model is refused. Or HunyuanVideo I2V. built-in demo: a tiny model of drawn "
-                    "faces, with an adapter of its own; choose it in all three loaders.",
+                    "model is refused. Or HunyuanVideo I2V. built-in demo: tiny models of drawn "
+                    "faces, with adapters of their own; choose it in all three loaders. The one of "
+                    "MagicInfinite is for Talk Sampler (Sliding Window).",
                 ),
                 io.Combo.Input(
                     "adapter",

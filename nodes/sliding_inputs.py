@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from comfy_api.latest import io
 
 from ..errors import InputError
+from ..frames import pixel_frames
+from ..model_loaders.adapter import attached_adapter
+from ..model_loaders.base import find_pair
+from ..model_loaders.choice import AUTO
 from ..model_loaders.family import talking_family
-from ..models.configs import WAN, Family
-from ..models.hybrid_detect import hybrid_config
+from ..models.configs import WAN, Family, HybridAdapterConfig
+from ..models.detect import Kind, adapter_kind, base_kind
+from ..models.hybrid_detect import hybrid_adapter_config, hybrid_config
 from ..models.weights import open_weights
 from ..samplers.blend import Blend
 from ..samplers.sliding import FirstFrame
 from ..samplers.windows import LastWindow
-from .identity import named_file
+from .identity import listed_file, named_file
 from .sliding_plan import AUDIO_REGIONS
 from .upstream import nodes_ahead
+
+LOAD_MODEL, APPLY_ADAPTER = "EndlessTalkLoadModel", "EndlessTalkApplyAdapter"
 
 TOOLTIPS = {
     "model": "HunyuanVideo with a MagicInfinite adapter, or a Wan 2.1 image-to-video model with an "
@@ -62,7 +72,8 @@ def window_widgets() -> list[Any]:
             max=100_001,
             optional=True,
             tooltip="Frames denoised at once, 4n+1. 0 is what the model was trained with: 81 for "
-            "Wan, 129 for HunyuanVideo. Memory goes by it, not by the length of the clip.",
+            "Wan, 129 for HunyuanVideo, or as its adapter says. Memory goes by it, not by the "
+            "length of the clip.",
         ),
         io.Int.Input(
             "overlap",
@@ -126,18 +137,50 @@ def family_of(inputs: Mapping[str, Any], hidden: Any) -> Family:
         InputError: A loaded model cannot speak.
     """
     model = inputs.get("model")
-    return family_ahead(hidden) if model is None else talking_family(model)
+    if model is None:
+        return family_ahead(hidden)
+    adapter = attached_adapter(model)
+    return as_trained(talking_family(model), None if adapter is None else adapter.model.config)
+
+
+def as_trained(family: Family, adapter: object) -> Family:
+    """A family with the window that an adapter for HunyuanVideo says it was trained on."""
+    if not isinstance(adapter, HybridAdapterConfig) or adapter.trained_latents is None:
+        return family
+    return replace(family, window_frames=pixel_frames(adapter.trained_latents))
 
 
 def family_ahead(hidden: Any) -> Family:
-    """The family of the first file ahead of the model that is HunyuanVideo's, else Wan."""
+    """The family of the first file ahead of the model that is HunyuanVideo's, else Wan.
+
+    The window is that of the first adapter for it: of several, the one nearest to the sampler
+    counts.
+    """
+    family = adapter = None
     for node in nodes_ahead(hidden.prompt or {}, hidden.unique_id, "model"):
-        for name, value in node["inputs"].items():
-            path = named_file(node["class_type"], name, value) if isinstance(value, str) else None
-            if path is None:
-                continue
-            try:
-                return hybrid_config(open_weights(path)).family
-            except (InputError, OSError):
-                continue  # another file, whose loader says what is wrong with it
-    return WAN
+        for path in files_of(node):
+            with suppress(InputError, OSError):  # its loader says what is wrong with it
+                file = open_weights(path)
+                if family is None and base_kind(file) is Kind.HYBRID:
+                    family = hybrid_config(file).family
+                if adapter is None and adapter_kind(file) is Kind.HYBRID_ADAPTER:
+                    adapter = hybrid_adapter_config(file)
+    return WAN if family is None else as_trained(family, adapter)
+
+
+def files_of(node: Mapping[str, Any]) -> Iterator[Path]:
+    """The files that a node of a graph names; where it says `auto`, those that are meant."""
+    kind, inputs = node["class_type"], node["inputs"]
+    if kind == LOAD_MODEL:
+        chosen = inputs.get("base_model"), inputs.get("adapter", AUTO)
+        if all(isinstance(each, str) for each in chosen):
+            with suppress(InputError, OSError):
+                yield from find_pair(*chosen)
+                return
+    elif kind == APPLY_ADAPTER and inputs.get("adapter", AUTO) == AUTO:
+        found = listed_file("hybrid_adapter", AUTO)
+        yield from [] if found is None else [found]
+    for name, value in inputs.items():
+        path = named_file(kind, name, value) if isinstance(value, str) else None
+        if path is not None:
+            yield path

@@ -1,6 +1,7 @@
 """Files of both systems in ComfyUI's folders: which belong together, and what `auto` takes."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -21,8 +22,11 @@ from endless_talk.model_loaders.adapter import attach_adapter, load_adapter
 from endless_talk.model_loaders.base import check_model, find_adapter, find_pair, load_base
 from endless_talk.model_loaders.choice import AUTO
 from endless_talk.model_loaders.family import HUNYUAN_CONCAT, talking_family
+from endless_talk.model_loaders.family import WAN as WAN_FAMILY
 from endless_talk.models.adapter import AudioAdapter
+from endless_talk.models.hybrid_detect import describe_adapter
 from endless_talk.models.wan import WanModel
+from endless_talk.nodes.sliding_inputs import family_ahead, family_of
 from endless_talk.samplers.guidance import TalkGuidance
 from endless_talk.samplers.schedule import flow_sigmas
 
@@ -119,3 +123,35 @@ def test_a_pair_from_files_talks_like_the_networks_it_was_made_of(name):
         expected = twins.run(twins.host(own), own, ht.WINDOWS[1], sigmas)
         got = twins.run(twins.host(loaded), loaded, ht.WINDOWS[1], sigmas)
     torch.testing.assert_close(got, expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("latents", [None, 5])
+def test_the_window_is_what_the_adapter_was_trained_on(folders, latents):
+    """Before anything is loaded, by whichever node, and after."""
+    said = describe_adapter(tiny.HYBRID_ADAPTER, **({} if latents is None else {"window": latents}))
+    save_file(hm.copied(tiny.hybrid_adapter()), folders["model_patches"] / HYBRID, said)
+    expected = 129 if latents is None else 17
+    loaded = planned("EndlessTalkLoadModel", base_model=BASE)
+    applied = planned("UNETLoader", unet_name=BASE)
+    applied["apply"] = node("EndlessTalkApplyAdapter", model=["model", 0], adapter=AUTO)
+    applied["sampler"] = node("EndlessTalkSlidingSampler", model=["apply", 0])
+    named = planned("EndlessTalkLoadModel", base_model=BASE, adapter=HYBRID)
+    for prompt in (loaded, applied, named):
+        hidden = SimpleNamespace(prompt=prompt, unique_id="sampler")
+        assert family_ahead(hidden) == replace(HUNYUAN_CONCAT, window_frames=expected)
+    model = attach_adapter(
+        ht.host_model(ht.CONCAT), load_adapter(str(folders["model_patches"] / HYBRID))
+    )
+    assert family_of({"model": model}, None).window_frames == expected
+    wan = planned("EndlessTalkLoadModel", base_model=WAN)
+    assert family_ahead(SimpleNamespace(prompt=wan, unique_id="sampler")) is WAN_FAMILY
+
+
+def node(kind, **inputs):
+    return {"class_type": kind, "inputs": inputs}
+
+
+def planned(loader, **inputs):
+    """A graph whose model comes from a loader."""
+    sampler = node("EndlessTalkSlidingSampler", model=["model", 0])
+    return {"model": node(loader, **inputs), "sampler": sampler}

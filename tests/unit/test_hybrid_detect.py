@@ -100,8 +100,9 @@ def test_sizes_of_an_adapter_come_from_its_keys(config):
     header = Header("adapter", adapter_shapes(config))
     assert identify(header) is adapter_kind(header) is Kind.HYBRID_ADAPTER
     assert hybrid_adapter_config(header) == config
-    skipping = replace(config, null_audio="skip")
-    said = Header("adapter", header.shapes, describe_adapter(skipping, base="i2v_concat"))
+    skipping = replace(config, null_audio="skip", trained_latents=21)
+    metadata = describe_adapter(skipping, base="i2v_concat", window=21)
+    said = Header("adapter", header.shapes, metadata)
     assert hybrid_adapter_config(said) == skipping
 
 
@@ -142,6 +143,8 @@ def test_relatives_with_other_inputs_are_refused(changed, message):
         ({"double_layers": [0]}, "double_layers"),
         ({"audio_layers": 13, "audio_channels": 768}, "9984 audio features"),
         ({"audio_window": 7}, "window of 7"),
+        ({"window": 1}, "window 1 .expected a number of latent frames"),
+        ({"window": "81"}, "window '81'"),
     ],
 )
 def test_metadata_that_contradict_the_tensors_are_refused(said, message):

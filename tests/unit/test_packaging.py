@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import endless_talk
-from endless_talk.models.recipes import BUILT_IN_FOLDER
+from endless_talk.models.recipes import BUILT_IN_FOLDER, HYBRID_FOLDER
 
 ROOT = Path(__file__).resolve().parents[2]
 PYPROJECT = (ROOT / "pyproject.toml").read_text()
@@ -28,11 +28,13 @@ def test_every_folder_with_code_is_a_listed_package():
 
 def test_the_built_in_demo_comes_with_the_package():
     """As package data for pip, and not left out of what the registry takes."""
-    assert f"{BUILT_IN_FOLDER.relative_to(ROOT)}/*.safetensors" in listed("endless_talk")
+    folders = (BUILT_IN_FOLDER, HYBRID_FOLDER)
+    packed = {f"{folder.relative_to(ROOT)}/*.safetensors" for folder in folders}
+    assert packed == set(listed("endless_talk"))
     ignored = (ROOT / ".comfyignore").read_text().split()
     assert not any(line.startswith("assets") for line in ignored)
-    sizes = [path.stat().st_size for path in BUILT_IN_FOLDER.glob("*.safetensors")]
-    assert sum(sizes) < 16e6
+    sizes = [path.stat().st_size for folder in folders for path in folder.glob("*.safetensors")]
+    assert len(sizes) == 6 and sum(sizes) < 22e6
 
 
 def test_requirements_have_lower_bounds_only():

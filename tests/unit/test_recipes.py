@@ -21,13 +21,14 @@ from endless_talk.models.networks import (
 )
 from endless_talk.models.recipes import (
     BUILT_IN,
+    HYBRID_BUILT_IN,
     Recipe,
     built_in_file,
     check_same_set,
     recipe_of,
     set_of,
 )
-from endless_talk.models.weights import Header
+from endless_talk.models.weights import Header, open_weights
 
 RECIPE = Recipe(BUILT_IN, (64, 48), 4, 5.0)
 METADATA = {
@@ -111,6 +112,20 @@ def test_the_built_in_files_are_found_by_their_roles(built_in):
     (built_in / "adapter.safetensors").unlink()
     with pytest.raises(FileNotFoundError, match="no built-in demo"):
         built_in_file("adapter")
+
+
+def test_the_other_base_of_the_set_has_an_adapter_of_its_own(built_in, tmp_path, monkeypatch):
+    """Base and adapter; VAE and audio encoder are those of the set."""
+    base, adapter, vae = (
+        built_in_file(role, HYBRID_BUILT_IN) for role in ("base", "adapter", "vae")
+    )
+    assert vae == built_in / "vae.safetensors"
+    assert base.parent == adapter.parent and base.parent.name == "demo-hybrid"
+    assert set_of(open_weights(base)) == set_of(open_weights(adapter)) == BUILT_IN
+    assert recipe_of(open_weights(base)) == Recipe(BUILT_IN, (64, 64), 4, 5.0)
+    monkeypatch.setattr(recipes, "HYBRID_FOLDER", tmp_path / "assets" / "demo-hybrid")
+    with pytest.raises(FileNotFoundError, match=r"demo-hybrid.*no built-in demo \(MagicInf"):
+        built_in_file("base", HYBRID_BUILT_IN)
 
 
 def test_a_set_loads_as_a_whole(built_in):
