@@ -31,6 +31,11 @@ from .samplers.windows import DenoisingWindow, WindowPlan
 STEPWISE_SAMPLERS = ("sample_euler",)
 """The host's samplers that remember nothing from step to step and draw nothing."""
 
+CLIP_LATENTS = 100
+"""Latent frames of a clip that take as much memory as one of a window: some seven copies of them in
+float32 are on the device during a step, 450 bytes a position. The host reckons with 48 kB for a
+position of a window of Wan 14B."""
+
 CONCAT = "c_concat"
 """What the host calls what is appended to the noisy latents on the channel axis."""
 
@@ -132,7 +137,7 @@ class HostWindowDenoiser:
     def __init__(self, model: Any, sampler: Any, guidance: Guidance, plan: WindowPlan, seed: int):
         windows = plan.windows
         if len(windows) > 1:
-            self.model = with_own_windows(model, windows[0].latents)
+            self.model = with_own_windows(model, windows[0].latents, plan.latents)
         else:
             self.model = with_audio_windows(model)
         self.sampler, self.seed = sampler, seed
@@ -192,18 +197,27 @@ def sampler_memory(sampler: Any) -> str:
     return "only Euler, which remembers nothing, can be stopped between two steps"
 
 
-def with_own_windows(model: Any, latents: int) -> Any:
+def with_own_windows(model: Any, latents: int, clip_latents: int) -> Any:
     """A clone for windows of ours: the host reckons with a window's memory, and cuts nothing.
 
-    A handler of the host's context windows stays in place, because wrappers of its node ask for it,
-    but as a copy that is never used.
+    It also reckons with the latents of the whole clip, which are there too. A handler of the host's
+    context windows stays in place, because wrappers of its node ask for it, but as a copy that is
+    never used.
+
+    Args:
+        model: The MODEL.
+        latents: Latent frames of a window.
+        clip_latents: Those of the clip.
     """
     clone = model.clone()
+    reckoned = min(clip_latents, latents + clip_latents // CLIP_LATENTS)
 
     def reckon(
         executor: Callable[..., Any], model: Any, shape: Any, *args: Any, **options: Any
     ) -> Any:
-        return executor(model, [*shape[:2], min(shape[2], latents), *shape[3:]], *args, **options)
+        # A share, because the adapter may have asked for more than the clip has.
+        frames = -(-shape[2] * reckoned // clip_latents)
+        return executor(model, [*shape[:2], frames, *shape[3:]], *args, **options)
 
     clone.add_wrapper_with_key(WrappersMP.PREPARE_SAMPLING, f"{HOST_KEY}_windows", reckon)
     handler = model.model_options.get("context_handler")

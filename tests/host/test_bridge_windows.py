@@ -13,13 +13,13 @@ import hybrid_twins as ht  # noqa: E402
 import tiny  # noqa: E402
 from comfy.context_windows import IndexListContextHandler  # noqa: E402
 
+from endless_talk import bridge_windows  # noqa: E402
 from endless_talk.bridge import HostConditioner  # noqa: E402
 from endless_talk.bridge_windows import (  # noqa: E402
     HostWindowDenoiser,
     WindowGuider,
     sampler_memory,
     shown_first,
-    with_own_windows,
 )
 from endless_talk.model_loaders.adapter import attach_adapter  # noqa: E402
 from endless_talk.samplers.guidance import AdaptiveProjectedGuidance, TalkGuidance  # noqa: E402
@@ -239,19 +239,19 @@ def test_it_may_be_stopped_between_two_windows(talking):
     assert torch.equal(theirs(twins, talking), theirs(twins, talking)), "and nothing is left of it"
 
 
-def test_memory_is_reckoned_for_a_window(talking):
-    asked = []
+@pytest.mark.parametrize(("clip_latents", "frames"), [(100, 7), (2, 13)], ids=["short", "long"])
+def test_memory_is_reckoned_for_a_window(clip_latents, frames, talking, monkeypatch):
+    """5 latents and a quarter for the adapter; in a long clip, here of 11, also for the clip's."""
+    monkeypatch.setattr(bridge_windows, "CLIP_LATENTS", clip_latents)
+    asked, made = [], comfy.sampler_helpers.estimate_memory
 
-    def reckoned(executor, model, shape, *args, **options):
+    def reckoned(model, shape, conds):
         asked.append(list(shape))
-        return executor(model, shape, *args, **options)
+        return made(model, shape, conds)
 
-    spied = with_own_windows(talking, 5)
-    kind = comfy.patcher_extension.WrappersMP.PREPARE_SAMPLING
-    spied.add_wrapper_with_key(kind, "spy", reckoned)
-    twins = hm.Twins(guidance=TalkGuidance())
-    theirs(twins, spied)
-    assert asked and all(shape[2] == 5 for shape in asked)
+    monkeypatch.setattr(comfy.sampler_helpers, "estimate_memory", reckoned)
+    theirs(hm.Twins(guidance=TalkGuidance()), talking)
+    assert asked and all(shape[2] == frames for shape in asked)
 
 
 def test_nothing_is_kept_of_the_conditions_of_windows(talking, monkeypatch):
