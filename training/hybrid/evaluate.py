@@ -85,6 +85,7 @@ def evaluate_clip(
         "sound of another window": (voice.samples, replace(setting, audio_offset=16)),
         "windows without overlap": (voice.samples, replace(setting, overlap=0)),
         "folds by noise level": (voice.samples, replace(setting, guidance=FOLDS)),
+        "folds, blind": (voice.samples, replace(setting, guidance=FOLDS, blind=True)),
         "folds as printed": (voice.samples, replace(setting, guidance=PRINTED)),
         "folds, 20 steps": (voice.samples, replace(setting, guidance=FOLDS, steps=20)),
         "folds as printed, 20 steps": (

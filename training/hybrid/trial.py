@@ -57,6 +57,7 @@ class HybridSetting:
         steps: Denoising steps.
         shift: Of their schedule.
         guidance: None is none.
+        blind: The unconditional prediction sees no portrait either, as the paper has it.
         window_latents: Latent frames of a window.
         overlap: Latent frames that windows share; None is a quarter.
         blend: How windows are joined.
@@ -69,6 +70,7 @@ class HybridSetting:
     steps: int = STEPS
     shift: float = SHIFT
     guidance: Guidance | None = None
+    blind: bool = False
     window_latents: int = WINDOW_LATENTS
     overlap: int | None = None
     blend: Blend = Blend.PAPER
@@ -128,7 +130,8 @@ def render_hybrid(
         first_frame=setting.first_frame,
         holds=networks.base.config.family.holds_first_frame,
     )
-    predictor = HybridPredictor(networks.base, networks.adapter)
+    blind = ("unconditional",) if setting.blind else ()
+    predictor = HybridPredictor(networks.base, networks.adapter, blind=blind)
     latents = sample_windows(
         sweeper,
         WindowEuler(predictor, setting.guidance or TalkGuidance(), setting.seed),
