@@ -10,6 +10,7 @@ import copy
 from host_files import PAIR_SIZE, SIZE
 from host_graphs import node as one_node
 
+from endless_talk.models.recipes import BUILT_IN
 from workflows import SAMPLERS, graphs
 
 FIRST = "00 Try it now (no downloads)"
@@ -54,6 +55,31 @@ def tiny(prompt, size, **sampler):
     kind, inputs = sampler_of(small)
     inputs.update({**SMALL[kind], **sampler})
     return small
+
+
+def with_demo(prompt, demo, whole, **sampler):
+    """The prompt with the model that comes with the pack, which has no LoRA and reads no text.
+
+    Args:
+        prompt: Of a workflow for published files.
+        demo: The demo's name in the list of models.
+        whole: Widgets of the sampler by its class, at the size that the demo was trained at.
+        **sampler: More of them.
+    """
+    spoken = tiny(prompt, SIZE)
+    for name, node in list(spoken.items()):
+        if node["class_type"] in ("LoraLoaderModelOnly", "TestText"):
+            del spoken[name]
+        elif node["class_type"] == "EndlessTalkLoadModel":
+            node["inputs"].update(base_model=demo, adapter="auto")
+            model = name
+        elif node["class_type"] in ("EndlessTalkLoadVAE", "EndlessTalkLoadWav2Vec"):
+            node["inputs"][node["class_type"].removeprefix("EndlessTalkLoad").lower()] = BUILT_IN
+    kind, inputs = sampler_of(spoken)
+    for prompted in ("positive", "negative"):
+        inputs.pop(prompted, None)
+    inputs.update({"model": [model, 0], **whole[kind], **sampler})
+    return spoken
 
 
 def clip_of(server, outcome):
