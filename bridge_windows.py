@@ -9,6 +9,7 @@ Letters: C latent channels, T latent frames of the clip, L of a window.
 from __future__ import annotations
 
 import copy
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -50,6 +51,7 @@ class WindowGuider(TalkGuider):
     def __init__(self, model: Any, sweeper: Sweeper, rules: WindowRules):
         super().__init__(model, rules.guidance, sweeper.held[None])
         self.sweeper, self.rules, self.clip_held = sweeper, rules, sweeper.held[None]
+        self._run = uuid.uuid4()
 
     def inner_sample(self, *args: Any, **options: Any) -> Tensor:
         """Sample without conditions of the clip as a whole; the host gets them back to clean up."""
@@ -103,8 +105,11 @@ class WindowGuider(TalkGuider):
             given.seed,
             latent_shapes=[part.shape],
         )
-        for cond in (each for prompt in conds.values() for each in prompt):
-            cond["model_conds"] = shown_first(cond["model_conds"], slot)
+        for name, prompt in conds.items():
+            for number, cond in enumerate(prompt):
+                cond["model_conds"] = shown_first(cond["model_conds"], slot)
+                # The same at every step, as caches of the host and of the adapter expect.
+                cond["uuid"] = uuid.uuid5(self._run, f"{window.index} {name} {number}")
         return conds
 
 

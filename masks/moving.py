@@ -108,6 +108,8 @@ def _detections(sources: FaceSources, size: tuple[int, int], frames: int) -> lis
                 f"The landmarks are of pictures of {size_text(seen)} pixels, the video is "
                 f"{size_text(size)}; detect the faces of this video."
             )
+        # A face that leaves the picture is sometimes found beside it.
+        found = [[box for box in boxes if _reaches(box, size)] for boxes in found]
     else:
         what, found = "bboxes", boxes_per_picture(sources.bboxes)
     if len(found) != frames:
@@ -117,6 +119,12 @@ def _detections(sources: FaceSources, size: tuple[int, int], frames: int) -> lis
             f"frames, or detect the faces of the video at {FPS} frames per second."
         )
     return found
+
+
+def _reaches(box: Box, size: tuple[int, int]) -> bool:
+    """Whether a box has any of a picture of ``(height, width)`` in it."""
+    left, top, right, bottom = box
+    return left < size[1] and top < size[0] and right > 0 and bottom > 0
 
 
 def follow_faces(

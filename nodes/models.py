@@ -14,6 +14,7 @@ from ..model_loaders.adapter import adapter_file, attached_adapter
 from ..model_loaders.base import model_recipe
 from ..model_loaders.family import talking_family
 from ..samplers.guidance import Guidance
+from ..samplers.timeline import ClipTimeline
 from .clip_warnings import embedded_warnings, reference_warnings
 from .load import INPUT_TOO, OUTPUTS
 
@@ -30,6 +31,7 @@ class ClipSources:
         reference: The picture, or the video to dub.
         guidance: The guidance rule.
         sampler: A SAMPLER.
+        timeline: Prompts that take over in the course of the clip, if there are any.
     """
 
     model: Any
@@ -39,6 +41,7 @@ class ClipSources:
     reference: Any
     guidance: Guidance
     sampler: Any
+    timeline: ClipTimeline | None = None
 
 
 def model_warnings(sources: ClipSources) -> list[str]:
@@ -62,7 +65,7 @@ def model_warnings(sources: ClipSources) -> list[str]:
                 f"{number} gives {speaker.layers} x {speaker.hidden} = {speaker.feature_size}: "
                 f"{right_features(expected, speaker)}."
             )
-    check_prompt_width(model, sources.prompts)
+    check_prompt_width(model, named_prompts(sources))
     check_vae(sources.vae, model)
     warnings = [f"{words} of another node cannot run here" for words in unheard_hooks(model)]
     seeing = getattr(model.model.diffusion_model, "img_emb", None) is not None
@@ -70,6 +73,11 @@ def model_warnings(sources: ClipSources) -> list[str]:
         warnings.append(
             "this base has no image branch, as Wan 2.2 has none: the published adapters were "
             "trained on Wan 2.1 I2V"
+        )
+    if is_hybrid(model) and sources.reference.image_tokens is not None:
+        warnings.append(
+            "CLIP vision is not used: HunyuanVideo sees the picture in its prompt "
+            "(TextEncodeHunyuanVideo_ImageToVideo)"
         )
     guidance, family = sources.guidance, talking_family(model)
     warnings += embedded_warnings(guidance, embedded=has_own_guidance(model))
@@ -80,6 +88,13 @@ def model_warnings(sources: ClipSources) -> list[str]:
             f"{file} was trained for one speaker; use the Multi adapter for {len(speakers)}"
         )
     return warnings
+
+
+def named_prompts(sources: ClipSources) -> dict[str, Any]:
+    """Every prompt that will be read, by what a user calls it."""
+    timed = [] if sources.timeline is None else sources.timeline.prompts
+    lines = {f"timeline's {number}.": prompt for number, prompt in enumerate(timed, 1)}
+    return {**sources.prompts, **lines}
 
 
 def right_features(expected: int, speaker: Speaker) -> str:

@@ -15,6 +15,7 @@ from comfy_execution.graph_utils import ExecutionBlocker
 
 from ..bridge_windows import has_context_windows
 from ..frames import FPS
+from ..masks.gates import check_gates
 from ..samplers.folds import describe_calls
 from ..samplers.guidance import TalkGuidance
 from ..video.job_lock import check_free
@@ -250,8 +251,11 @@ def checked_sources(
         reference=inputs["reference"],
         guidance=inputs.get("guidance") or TalkGuidance(),
         sampler=inputs.get("sampler") or comfy.samplers.sampler_object("euler"),
+        timeline=inputs.get("timeline"),
     )
     check_first_frame(slide.settings, slide.family)
+    if slide.gates is not None:
+        check_gates(sources.speech.speakers, sources.reference.box)
     slide.clip.warnings.extend(model_warnings(sources))
     slide.clip.warnings.extend(window_warnings(slide, sources.model))
     if one_go := denoiser_for(slide, sources).one_go:

@@ -163,14 +163,7 @@ def plan_slide(
     if not family.holds_first_frame and blind_branches(inputs.guidance) & set(clip.branches):
         notes.append("the unconditional prediction sees no reference picture")
     warnings = [each for each in clip.warnings if gates is None or each != UNUSED_FACE]
-    if isinstance(inputs.reference.source, MovingReference):
-        warnings.append("the picture's motion is not used: all windows see it as it is")
-    previous = FirstFrame(slide.first_frame) is FirstFrame.PREVIOUS and len(spans) > 1
-    if previous and not any(NO_NOISE < s < PREVIOUS_BELOW for s in clip.sigmas[:-1].tolist()):
-        warnings.append(
-            f"'previous estimate' is taken from noise level {PREVIOUS_BELOW:g} down, and no step "
-            "there has noise left to remove: windows find the reference throughout"
-        )
+    warnings += slide_warnings(slide, inputs, clip.sigmas, len(spans))
     return SlidePlan(
         clip=replace(
             clip,
@@ -190,6 +183,20 @@ def plan_slide(
         first_frame=FirstFrame(slide.first_frame),
         size=inputs.reference.size,
     )
+
+
+def slide_warnings(
+    slide: SlideSettings, inputs: ClipInputs, sigmas: Tensor, windows: int
+) -> Iterator[str]:
+    """What is allowed and probably not meant, in this sampler alone."""
+    if isinstance(inputs.reference.source, MovingReference):
+        yield "the picture's motion is not used: all windows see it as it is"
+    previous = FirstFrame(slide.first_frame) is FirstFrame.PREVIOUS and windows > 1
+    if previous and not any(NO_NOISE < s < PREVIOUS_BELOW for s in sigmas[:-1].tolist()):
+        yield (
+            f"'previous estimate' is taken from noise level {PREVIOUS_BELOW:g} down, and no step "
+            "there has noise left to remove: windows find the reference throughout"
+        )
 
 
 def slide_checks(

@@ -266,6 +266,7 @@ def checked_sources(
         reference=inputs["reference"],
         guidance=inputs.get("guidance") or TalkGuidance(),
         sampler=inputs.get("sampler") or comfy.samplers.sampler_object("euler"),
+        timeline=inputs.get("timeline"),
     )
     warnings += model_warnings(sources)
     check_streams(sources.model)

@@ -254,6 +254,24 @@ def test_memory_is_reckoned_for_a_window(clip_latents, frames, talking, monkeypa
     assert asked and all(shape[2] == frames for shape in asked)
 
 
+def test_a_window_has_the_same_name_at_every_step(talking, monkeypatch):
+    """By it the host's caches and the adapter's know what they have seen before."""
+    names, made = {}, WindowGuider.window_conds
+
+    def window_conds(self, window, part, slot):
+        conds = made(self, window, part, slot)
+        found = tuple(cond["uuid"] for prompt in conds.values() for cond in prompt)
+        names.setdefault(window.index, []).append(found)
+        return conds
+
+    monkeypatch.setattr(WindowGuider, "window_conds", window_conds)
+    theirs(hm.Twins(guidance=TalkGuidance(5, 4)), talking, sampler="dpmpp_2m")
+    assert len(names) > 2
+    assert all(len(seen) == 4 and len(set(seen)) == 1 for seen in names.values())
+    every = [name for seen in names.values() for name in seen[0]]
+    assert len(set(every)) == len(every) == 3 * len(names)
+
+
 def test_nothing_is_kept_of_the_conditions_of_windows(talking, monkeypatch):
     """Those of an hour would be 17 GB; one window's are there at a time."""
     import gc

@@ -10,7 +10,7 @@ if find_tree() is None:
     pytest.skip("there is no ComfyUI tree: set COMFYUI_PATH", allow_module_level=True)
 comfy = pytest.importorskip("comfy_on_path").comfy
 
-import comfy.ops  # noqa: E402  (needs ComfyUI)
+import comfy.ops  # noqa: E402, F811  (needs ComfyUI)
 import tiny  # noqa: E402
 from comfy.ldm.hunyuan_video.model import HunyuanVideo  # noqa: E402
 

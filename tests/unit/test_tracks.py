@@ -320,6 +320,16 @@ def test_faces_of_a_video_that_cannot_be_had_are_a_sentence(sources, frames, say
         find_tracks(sources, SIZE, frames, (), TrackSettings())
 
 
+def test_what_a_detector_finds_beside_the_picture_is_no_face():
+    """As it does when somebody leaves; one such frame is no reason to refuse a video."""
+    stray = [boxes + [face(300)] * (number == 12) for number, boxes in enumerate(FRAMES)]
+    found, plain = (
+        find_tracks(FaceSources(landmarks=host_landmarks(frames)), SIZE, 20, (), TrackSettings())
+        for frames in (stray, FRAMES)
+    )
+    assert np.array_equal(found.boxes, plain.boxes)
+
+
 def test_settings_that_do_not_exist_are_a_sentence():
     with pytest.raises(InputError, match="motion is 'still'; choose one of union, moving"):
         TrackSettings(motion="still")
