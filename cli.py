@@ -2,7 +2,7 @@
 
 Reads arguments and turns errors into sentences and exit codes: 0 done, 2 something the user can
 correct, 3 the time budget is used up and the same command goes on, 130 stopped with Ctrl+C. The
-work is done in ``cli_talk``, ``cli_content``, ``cli_jobs`` and ``check``.
+work is done in ``cli_talk``, ``cli_content``, ``cli_jobs``, ``cli_sliding`` and ``check``.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from . import __version__
 from .cli_content import add_sources, add_timeline
 from .cli_jobs import EXIT_INTERRUPTED, add_job, add_jobs
+from .cli_sliding import add_sampler
 from .cli_talk import COLOR_ANCHORS, HAND_ON, ROLES, SIZE, STEPS, run_talk
 from .errors import InputError
 
@@ -109,6 +110,7 @@ def add_talk(talk: argparse.ArgumentParser) -> None:
     )
     weights.add_argument("--device", help="cpu or cuda (default: cuda where there is one)")
     add_sampling(talk.add_argument_group("sampling"))
+    add_sampler(talk.add_argument_group("the whole clip at once, or chunk by chunk"))
 
 
 def add_sampling(group: argparse._ArgumentGroup) -> None:
@@ -153,7 +155,6 @@ def add_sampling(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--hand-on",
         choices=HAND_ON,
-        default=HAND_ON[0],
         help="as what the context goes from chunk to chunk: 'frames' decoded and encoded again, as "
         "published, or 'latents' as they were sampled; default frames",
     )

@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from .models.networks import Networks
     from .samplers.plan import Chunk
     from .talk import TalkJob
+    from .video.job_budget import TimeBudget
     from .video.job_folder import JobFolder, JobPlan
     from .video.jobs import JobSummary
     from .video.journal import JobSink
+    from .video.sound import Sound
 
 EXIT_UNFINISHED = 3
 EXIT_INTERRUPTED = 130
@@ -127,27 +129,51 @@ def render_in_job(
     """
     from .talk import stream_talk
     from .talk_keys import journal_plan, keys_before
+    from .video.job_folder import JobFolder
+
+    folder, plan = JobFolder(options.folder, options.job), journal_plan(job, models)
+    before = keys_before(job, models)
+    check_takes(folder, plan, before)
+
+    def make(sink: JobSink, budget: TimeBudget) -> bool:
+        done = len(job.plan) - len(sink.missing)
+        if done:
+            print(f"job {folder.name}: {done} of {len(job.plan)} chunks are there already")
+        loaded = networks()
+        takes = {k: sink.state_of(before[k]) or {} for k in sink.missing if k in before}
+        with progress(done) as shown:
+            return stream_talk(job, loaded, sink, beating(shown, sink), budget, takes)
+
+    return run_job(plan, job.sound, make, options)
+
+
+def run_job(
+    plan: JobPlan,
+    sound: Sound,
+    make: Callable[[JobSink, TimeBudget], bool],
+    options: argparse.Namespace,
+) -> tuple[int, Path | None]:
+    """Open a job, make what is missing, and say what is there if that is not all.
+
+    Args:
+        plan: What its chunks are.
+        sound: What is heard.
+        make: Makes those that are missing; whether the clip is complete then.
+        options: Arguments of ``talk``.
+
+    Returns:
+        The exit code, and the clip if it is finished.
+    """
     from .video.job_budget import TimeBudget
     from .video.job_folder import JobFolder
     from .video.journal import JobSink, Keep
 
-    budget = TimeBudget(options.time_budget)
-    folder, plan = JobFolder(options.folder, options.job), journal_plan(job, models)
-    before = keys_before(job, models)
-    check_takes(folder, plan, before)
-    sink = JobSink(folder, plan, sound=job.sound, keep=Keep(options.keep))
+    budget, folder = TimeBudget(options.time_budget), JobFolder(options.folder, options.job)
+    sink = JobSink(folder, plan, sound=sound, keep=Keep(options.keep))
     try:
         with sink:
-            done = len(job.plan) - len(sink.missing)
-            if sink.missing:
-                if done:
-                    print(f"job {folder.name}: {done} of {len(job.plan)} chunks are there already")
-                loaded = networks()
-                takes = {k: sink.state_of(before[k]) or {} for k in sink.missing if k in before}
-                with progress(done) as shown:
-                    complete = stream_talk(job, loaded, sink, beating(shown, sink), budget, takes)
-                if not complete:
-                    sink.message = budget.message
+            if sink.missing and not make(sink, budget):
+                sink.message = budget.message
             if not sink.missing:
                 return 0, sink.finish()
     except KeyboardInterrupt:
@@ -218,7 +244,13 @@ def beating(shown: Progress, sink: JobSink) -> Callable[[Chunk, int, int, Any], 
 def what_is_kept(sink: JobSink) -> str:
     """What a job that was left early holds."""
     chunks = len(sink.plan.shown_frames)
-    kept = f"{chunks - len(sink.missing)} of {chunks} chunks are kept in {sink.folder.path}"
+    done = f"{chunks - len(sink.missing)} of {chunks} chunks"
+    if sink.plan.states:
+        from .video.job_states import JobStates
+
+        steps = JobStates(sink.folder, sink.plan.states).done
+        done = f"{steps} of {len(sink.plan.states)} steps and {done}"
+    kept = f"{done} are kept in {sink.folder.path}"
     part = "" if sink.part is None else f", joined as {sink.part.name}"
     return f"{kept}{part}; the same command goes on."
 

@@ -15,18 +15,27 @@ from typing import TYPE_CHECKING, Any
 
 from .cli_content import read_changes, read_source
 from .cli_jobs import check_job, chunks_to_make, render_in_job
+from .cli_sliding import (
+    describe_windows,
+    pieces_to_make,
+    read_windows,
+    slide_in_job,
+    slide_to,
+)
 from .crop import size_text
 from .errors import InputError
 from .frames import FPS
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor
+    from torch import Tensor, nn
 
+    from .models.hybrid_networks import HybridNetworks
     from .models.networks import Networks, WeightPaths
     from .models.recipes import Recipe
     from .samplers.plan import Chunk
     from .talk import TalkJob, TalkSettings
+    from .talk_sliding import WindowSettings
 
 SMALL_NETWORK_PARAMETERS = 100_000_000
 """Below this a second thread costs more than it brings."""
@@ -55,24 +64,37 @@ def run_talk(options: argparse.Namespace) -> int:
     source, timeline = read_source(options), read_changes(options)
     paths = None if options.random_weights else choose_weights(options)
     recipe = None if paths is None else read_recipe(paths)
-    settings = read_settings(options, recipe)
+    windows, settings = read_windows(options, paths), read_settings(options, recipe)
 
     from .talk import plan_talk, render_talk
 
     job = plan_talk(source, options.audio, settings, timeline)
+    if windows is not None:
+        from .talk_sliding import in_windows
+
+        job = in_windows(job, windows)
     if options.plan:
-        return show_plan(job, recipe, options, paths)
-    networks = partial(open_networks, options, paths, recipe)
+        return show_plan(job, recipe, options, paths, windows)
+    given = options, paths, recipe
     started, code = time.monotonic(), 0
-    if options.job is None:
-        loaded = networks()
+    if options.job is not None:
+        print_plan(job, recipe, windows)
+        models = identify_networks(options, paths)
+        if windows is not None:
+            load = partial(open_either_networks, *given)
+            code, clip = slide_in_job(job, models, load, windows, options)
+        else:
+            load, progress = partial(open_networks, *given), partial(Progress, job)
+            code, clip = render_in_job(job, models, load, progress, options)
+    elif windows is not None:
+        loaded = open_either_networks(*given)
+        print_plan(job, recipe, windows)
+        clip = slide_to(options.out, job, loaded, windows)
+    else:
+        loaded = open_networks(*given)
         print_plan(job, recipe)
         with Progress(job) as progress:
             clip = render_talk(job, loaded, options.out, progress)
-    else:
-        print_plan(job, recipe)
-        models = identify_networks(options, paths)
-        code, clip = render_in_job(job, models, networks, partial(Progress, job), options)
     if clip is None:
         return code
     seconds = time.monotonic() - started
@@ -106,12 +128,15 @@ def identify_networks(options: argparse.Namespace, paths: WeightPaths | None) ->
     return [file_identity(getattr(paths, role)) for role in ROLES]
 
 
-def print_plan(job: TalkJob, recipe: Recipe | None) -> None:
+def print_plan(job: TalkJob, recipe: Recipe | None, windows: WindowSettings | None = None) -> None:
     """Say what is about to be made."""
     from .samplers.timed import notes_of
 
     notes = notes_of(job.timeline, job.whole)
-    print("\n".join([describe(job, recipe), *notes, *recipe_warnings(job, recipe)]), flush=True)
+    print(
+        "\n".join([describe(job, recipe, windows), *notes, *recipe_warnings(job, recipe)]),
+        flush=True,
+    )
 
 
 def show_plan(
@@ -119,11 +144,16 @@ def show_plan(
     recipe: Recipe | None,
     options: argparse.Namespace,
     paths: WeightPaths | None,
+    windows: WindowSettings | None,
 ) -> int:
     """Say what would be made, and make nothing."""
-    print_plan(job, recipe)
+    print_plan(job, recipe, windows)
     if options.job is not None:
-        print(chunks_to_make(job, identify_networks(options, paths), options))
+        models = identify_networks(options, paths)
+        if windows is not None:
+            print(pieces_to_make(job, models, windows, options))
+        else:
+            print(chunks_to_make(job, models, options))
     return 0
 
 
@@ -195,10 +225,11 @@ def recipe_warnings(job: TalkJob, recipe: Recipe | None) -> list[str]:
     """What is allowed and not what the weights were trained for."""
     if recipe is None:
         return []
-    from .samplers.schedule import flow_sigmas, same_schedule
+    from .samplers.schedule import same_schedule, spaced_sigmas
 
     warnings = [recipe.size_warning(job.size)]
-    if not same_schedule(job.sigmas, flow_sigmas(recipe.steps, recipe.shift)):
+    trained = spaced_sigmas(recipe.steps, recipe.shift, even=recipe.even)
+    if not same_schedule(job.sigmas, trained):
         warnings.append(recipe.schedule_warning)
     return [f"warning: {warning}" for warning in warnings if warning]
 
@@ -218,32 +249,59 @@ def read_settings(options: argparse.Namespace, recipe: Recipe | None) -> TalkSet
         shift=options.shift or (0.0 if recipe is None else recipe.shift),
         audio_scale=options.audio_scale,
         size="custom" if width_height else size,
+        even_steps=recipe is not None and recipe.even,
         custom_size=(int(width_height[2]), int(width_height[1])) if width_height else None,
         stop_at_seconds=options.stop_at,
         color_strength=options.color_strength,
         color_anchor=options.color_anchor,
-        hand_on=options.hand_on,
+        hand_on=options.hand_on or HAND_ON[0],
     )
 
 
 def open_networks(
     options: argparse.Namespace, paths: WeightPaths | None, recipe: Recipe | None
 ) -> Networks:
-    """Load the networks the user chose, or make random ones."""
-    import torch
-
+    """Load the networks of Wan's system that the user chose, or make random ones."""
     from .models.networks import load_networks, random_networks
 
     device = choose_device(options.device)
     if paths is None:
         networks = random_networks(options.seed, device)
     else:
-        large = recipe is None and device.type == "cuda"
-        networks = load_networks(paths, device, torch.bfloat16 if large else torch.float32)
-    parameters = sum(parameter.numel() for parameter in networks.base.parameters())
+        networks = load_networks(paths, device, float_type(device, recipe))
+    spare_threads(networks.base)
+    return networks
+
+
+def open_either_networks(
+    options: argparse.Namespace, paths: WeightPaths | None, recipe: Recipe | None
+) -> Networks | HybridNetworks:
+    """The same of either system, for the sliding window."""
+    from .models.configs import WAN
+    from .models.hybrid_networks import load_hybrid_networks, weights_family
+
+    if paths is None or weights_family(paths) is WAN:
+        return open_networks(options, paths, recipe)
+    device = choose_device(options.device)
+    networks = load_hybrid_networks(paths, device, float_type(device, recipe))
+    spare_threads(networks.base)
+    return networks
+
+
+def float_type(device: torch.device, recipe: Recipe | None) -> torch.dtype:
+    """What transformer and adapter run in; a set is small, and runs as it was trained."""
+    import torch
+
+    return torch.bfloat16 if recipe is None and device.type == "cuda" else torch.float32
+
+
+def spare_threads(base: nn.Module) -> None:
+    """Run a small network on one thread, unless the user decided."""
+    import torch
+
+    parameters = sum(parameter.numel() for parameter in base.parameters())
     if parameters < SMALL_NETWORK_PARAMETERS and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(1)
-    return networks
 
 
 def choose_device(name: str | None) -> torch.device:
@@ -263,13 +321,15 @@ def choose_device(name: str | None) -> torch.device:
     return device
 
 
-def describe(job: TalkJob, recipe: Recipe | None) -> str:
+def describe(job: TalkJob, recipe: Recipe | None, windows: WindowSettings | None = None) -> str:
     """What is about to be made, in one line."""
     height, width = job.size
-    chunks = len(job.plan)
+    count = len(job.plan)
+    chunks = f"{count} {'chunk' if count == 1 else 'chunks'} of {job.steps} steps"
+    if windows is not None:
+        chunks = f"{describe_windows(job, windows)}, {job.steps} steps"
     return (
-        f"{length_of(job)} at {width}x{height}, "
-        f"{chunks} {'chunk' if chunks == 1 else 'chunks'} of {job.steps} steps"
+        f"{length_of(job)} at {width}x{height}, {chunks}"
         f"{'' if recipe is None else f', {recipe.set_name}'}"
     )
 

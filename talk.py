@@ -20,6 +20,7 @@ from .audio.loudness import normalize_loudness
 from .audio.track import Track
 from .errors import InputError
 from .frames import SPATIAL_STRIDE, clip_frames, latent_frames
+from .models.hybrid_networks import HybridNetworks
 from .models.networks import Networks
 from .reference.dubbing import VideoReference
 from .reference.pictures import fit_picture
@@ -30,7 +31,7 @@ from .samplers.noise import chunk_noise
 from .samplers.plan import CHUNK_FRAMES, CONTEXT_FRAMES, Chunk, ended_at, plan_shots
 from .samplers.protocols import ChunkCallback, FrameSink, Reference
 from .samplers.retake import retake_sampling
-from .samplers.schedule import default_shift, flow_sigmas, sigmas_from
+from .samplers.schedule import default_shift, sigmas_from, spaced_sigmas
 from .samplers.source import sampling_from_source
 from .samplers.streaming import HandOn, Sampling, stream_clip
 from .samplers.timed import TimedConditioner, TimedReference, changes_of
@@ -55,6 +56,7 @@ class TalkSettings:
         steps: Denoising steps per chunk.
         shift: Shift of the schedule; 0 is 7 up to 0.5 megapixels and 11 above, as published for
             480p and 720p.
+        even_steps: Whether noise levels are even before the shift, as MagicInfinite's.
         audio_scale: Audio guidance; 1 is none and one evaluation per step.
         size: Name of a size, see ``reference.sizes``.
         custom_size: ``(height, width)`` for the size ``custom``.
@@ -78,6 +80,7 @@ class TalkSettings:
     color_strength: float = 1.0
     color_anchor: str = "reference"
     hand_on: str = HandOn.FRAMES.value
+    even_steps: bool = False
 
 
 @dataclass(frozen=True)
@@ -165,7 +168,11 @@ def plan_talk(
         size=reference.size,
         plan=ended_at(whole, clip_frames(stop)) if stop else whole,
         whole=whole,
-        sigmas=flow_sigmas(settings.steps, settings.shift or default_shift(reference.size)),
+        sigmas=spaced_sigmas(
+            settings.steps,
+            settings.shift or default_shift(reference.size),
+            even=settings.even_steps,
+        ),
         settings=settings,
         changes=changes_of(timeline, whole),
         timeline=timeline,
@@ -288,7 +295,7 @@ def sampling_of(
     return with_ending
 
 
-def voice_features(voice: Track, networks: Networks) -> FeatureTrack:
+def voice_features(voice: Track, networks: Networks | HybridNetworks) -> FeatureTrack:
     """Features of a voice, encoded when a chunk asks for them.
 
     The silence behind the voice depends on the voice alone, so that a clip that was stopped early
@@ -298,7 +305,9 @@ def voice_features(voice: Track, networks: Networks) -> FeatureTrack:
     return FeatureTrack(networks.wav2vec, samples)
 
 
-def latent_shape(job: TalkJob, networks: Networks, chunk: Chunk) -> tuple[int, int, int, int]:
+def latent_shape(
+    job: TalkJob, networks: Networks | HybridNetworks, chunk: Chunk
+) -> tuple[int, int, int, int]:
     """``(C, T, H, W)`` of a chunk's latents."""
     height, width = job.size
     latents = latent_frames(chunk.frames)

@@ -6,17 +6,27 @@ another machine may go on.
 
 from __future__ import annotations
 
+from dataclasses import astuple
 from typing import Any
 
 from .audio.features import SAMPLES_PER_FRAME, TAIL_FRAMES
 from .audio.spans import heard_frames
 from .audio.track import Track
-from .frames import clip_frames
+from .frames import clip_frames, pixel_frames
 from .samplers.timeline import ChunkChange
 from .talk import CRF, TalkJob
+from .talk_sliding import WindowSettings, window_pieces, window_plan
 from .talk_timeline import identities
 from .video.job_folder import JobPlan
-from .video.job_keys import chunk_keys, chunk_places, content_identity, digest, sound_digests
+from .video.job_keys import (
+    KEY_SCHEMA,
+    chunk_keys,
+    chunk_places,
+    content_identity,
+    digest,
+    sound_digests,
+)
+from .video.job_states import step_keys
 
 
 def journal_plan(job: TalkJob, models: Any) -> JobPlan:
@@ -37,6 +47,53 @@ def journal_plan(job: TalkJob, models: Any) -> JobPlan:
         crf=CRF,
         sound_key=digest(content_identity(job.sound.path)),
         stop_frame=job.frames,
+    )
+
+
+def window_journal_plan(job: TalkJob, settings: WindowSettings, models: Any) -> JobPlan:
+    """The same for a clip in sliding windows: one key for its latents, one for every piece.
+
+    Pieces hang on nothing but the latents and how they are shown, so that other colours decode
+    again and sample nothing.
+
+    Args:
+        job: From ``plan_talk``.
+        settings: The windows.
+        models: What identifies the networks.
+    """
+    assert job.sound.path is not None
+    windows, pieces = window_plan(job, settings), window_pieces(job)
+    frames, chosen = pixel_frames(windows.latents), job.settings
+    heard = heard_frames(0, frames, track_frames(job.voice))
+    latents = digest(
+        KEY_SCHEMA,
+        {
+            "models": models,
+            "size": job.size,
+            "seed": chosen.seed,
+            "sampler": "euler",
+            "sigmas": job.sigmas,
+            "audio_scale": chosen.audio_scale,
+            "windows": [astuple(window) for window in windows.windows],
+            "blend": settings.blend.value,
+            "first_frame": settings.first_frame.value,
+            "voice": sound_digests(job.voice.samples, [heard], SAMPLES_PER_FRAME),
+            "reference": job.reference.chunk_content(0, frames, own=True),
+        },
+    )
+    shown = {
+        "latents": latents,
+        "size": job.size,
+        "crf": CRF,
+        "color": [chosen.color_anchor, chosen.color_strength],
+    }
+    return JobPlan(
+        keys=tuple(digest(shown, place) for place in chunk_places(pieces)),
+        kept_frames=tuple(piece.kept_frames for piece in pieces),
+        size=job.size,
+        crf=CRF,
+        sound_key=digest(content_identity(job.sound.path)),
+        states=step_keys(latents, job.steps),
     )
 
 

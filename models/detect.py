@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Any
 
 from ..errors import InputError
-from .configs import AdapterConfig, VAEConfig, WanConfig
+from .configs import AdapterConfig, HybridAdapterConfig, VAEConfig, WanConfig
 from .weights import AnyHeader, Header, first_few
 
 HEAD_DIM = 128
@@ -297,7 +297,7 @@ def check_fits(wan: WanConfig, adapter: AdapterConfig) -> None:
         )
 
 
-def check_features(adapter: AdapterConfig, hidden: int, layers: int) -> None:
+def check_features(adapter: AdapterConfig | HybridAdapterConfig, hidden: int, layers: int) -> None:
     """Refuse an audio encoder whose features are not those the adapter was trained on.
 
     Args:

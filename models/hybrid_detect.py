@@ -13,7 +13,8 @@ from dataclasses import replace
 from typing import Any
 
 from ..errors import InputError
-from .configs import HybridAdapterConfig, HybridConfig
+from ..frames import pixel_frames
+from .configs import Family, HybridAdapterConfig, HybridConfig
 from .detect import Kind, block_count, require, tensor_shape
 from .hybrid_keys import comfy_key
 from .weights import Header
@@ -125,6 +126,13 @@ def hybrid_adapter_config(header: Header) -> HybridAdapterConfig:
     config = replace(config, feature_size=inputs // config.window)
     _check_metadata(header, config, said, inputs)
     return config
+
+
+def as_trained(family: Family, adapter: HybridAdapterConfig | None) -> Family:
+    """A family with the window that an adapter says it was trained on."""
+    if adapter is None or adapter.trained_latents is None:
+        return family
+    return replace(family, window_frames=pixel_frames(adapter.trained_latents))
 
 
 def block_indices(header: Header, kind: str) -> tuple[int, ...]:

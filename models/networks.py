@@ -90,12 +90,12 @@ class Networks:
 
 
 ROLES = {
-    "base": (Kind.WAN, Kind.MERGED),
-    "adapter": (Kind.ADAPTER, Kind.MERGED),
+    "base": (Kind.WAN, Kind.MERGED, Kind.HYBRID, Kind.HYBRID_MERGED),
+    "adapter": (Kind.ADAPTER, Kind.MERGED, Kind.HYBRID_ADAPTER, Kind.HYBRID_MERGED),
     "vae": (Kind.VAE,),
     "wav2vec": (Kind.WAV2VEC,),
 }
-"""What each file has to be."""
+"""What each file may be; where it has to be of Wan's system, the first."""
 
 COMPANIONS = {"adapter": "audio adapter", "vae": "VAE", "wav2vec": "audio encoder"}
 """What belongs to a base, as messages call it."""

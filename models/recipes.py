@@ -1,7 +1,7 @@
 """Weights that were trained together: what belongs to what, and how they want to be sampled.
 
 The metadata of their files say so; published weights say nothing and go by the published settings.
-Knows metadata, and the folder of the set that comes with the package; it reads no tensor.
+Knows headers, and the folder of the set that comes with the package; it reads no tensor.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..crop import size_text
 from ..errors import InputError
+from .detect import Kind, base_kind
 from .weights import Header
 
 BUILT_IN = "built-in demo"
@@ -42,12 +43,14 @@ class Recipe:
         size: ``(height, width)`` of a clip with one speaker; each further one adds the width again.
         steps: Denoising steps per chunk that it was distilled for.
         shift: Shift of their schedule.
+        even: Whether their noise levels are even before the shift, as MagicInfinite's.
     """
 
     set_name: str
     size: tuple[int, int]
     steps: int
     shift: float
+    even: bool = False
 
     @property
     def summary(self) -> str:
@@ -89,6 +92,8 @@ def set_of(header: Header) -> str:
 def recipe_of(header: Header) -> Recipe | None:
     """The recipe in a base model's metadata; None for published ones, which have none.
 
+    How noise levels are spaced goes by the layout: HunyuanVideo's is MagicInfinite's.
+
     Raises:
         InputError: The base belongs to a set, and its metadata do not say how to sample it.
     """
@@ -103,7 +108,8 @@ def recipe_of(header: Header) -> Recipe | None:
             f"{header.name} belongs to the set {set_of(header)!r}, but its metadata say {said}; "
             "expected a size such as 64x64, a number of steps and a shift: save it again with them."
         )
-    return Recipe(set_of(header), (int(size[2]), int(size[1])), int(steps[0]), float(shift[0]))
+    trained_at, even = (int(size[2]), int(size[1])), base_kind(header) is Kind.HYBRID
+    return Recipe(set_of(header), trained_at, int(steps[0]), float(shift[0]), even)
 
 
 def check_same_set(base: str, other: str, what: str) -> None:

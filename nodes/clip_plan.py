@@ -18,7 +18,7 @@ from ..frames import FPS, clip_frames
 from ..models.recipes import Recipe
 from ..samplers.guidance import BRANCH_INPUTS, Guidance, TalkGuidance, calls_per_step
 from ..samplers.plan import CHUNK_FRAMES, CONTEXT_FRAMES, Chunk, ended_at, plan_shots
-from ..samplers.schedule import default_shift, flow_sigmas, sigmas_from
+from ..samplers.schedule import default_shift, sigmas_from, spaced_sigmas
 from ..samplers.streaming import HandOn
 from ..samplers.timeline import ChunkChange, ClipTimeline
 from ..video.journal import Keep
@@ -180,7 +180,8 @@ def choose_sigmas(
     """The user's SIGMAS, or our schedule."""
     if sigmas is None:
         shift = default_shift(size) if recipe is None else recipe.shift
-        return flow_sigmas(settings.steps, settings.shift or shift)
+        even = recipe is not None and recipe.even
+        return spaced_sigmas(settings.steps, settings.shift or shift, even=even)
     falling = sigmas.ndim == 1 and len(sigmas) > 1 and bool((sigmas.diff() < 0).all())
     if not falling or float(sigmas[-1]) != 0 or float(sigmas[0]) > 1:
         raise InputError(

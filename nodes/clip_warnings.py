@@ -19,7 +19,7 @@ from ..samplers.guidance import (
     reads_negative,
 )
 from ..samplers.plan import Chunk
-from ..samplers.schedule import flow_sigmas, same_schedule
+from ..samplers.schedule import same_schedule, spaced_sigmas
 
 UNUSED_FACE = "one speaker: the face is not used, everybody in the picture may talk"
 
@@ -60,7 +60,7 @@ def recipe_warnings(
 ) -> list[str]:
     """What a base of a set was not trained for."""
     warnings = [recipe.size_warning(size, speakers)]
-    if not same_schedule(sigmas, flow_sigmas(recipe.steps, recipe.shift)):
+    if not same_schedule(sigmas, spaced_sigmas(recipe.steps, recipe.shift, even=recipe.even)):
         warnings.append(recipe.schedule_warning)
     calls = calls_per_step(guidance, sigmas)
     if sum(calls) > len(calls):

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from comfy_api.latest import io
 
 from ..errors import InputError
-from ..frames import pixel_frames
 from ..model_loaders.adapter import attached_adapter
 from ..model_loaders.base import find_pair
 from ..model_loaders.choice import AUTO
 from ..model_loaders.family import talking_family
 from ..models.configs import WAN, Family, HybridAdapterConfig
 from ..models.detect import Kind, adapter_kind, base_kind
-from ..models.hybrid_detect import hybrid_adapter_config, hybrid_config
+from ..models.hybrid_detect import as_trained, hybrid_adapter_config, hybrid_config
 from ..models.weights import open_weights
 from ..samplers.blend import Blend
 from ..samplers.sliding import FirstFrame
@@ -139,15 +137,9 @@ def family_of(inputs: Mapping[str, Any], hidden: Any) -> Family:
     model = inputs.get("model")
     if model is None:
         return family_ahead(hidden)
-    adapter = attached_adapter(model)
-    return as_trained(talking_family(model), None if adapter is None else adapter.model.config)
-
-
-def as_trained(family: Family, adapter: object) -> Family:
-    """A family with the window that an adapter for HunyuanVideo says it was trained on."""
-    if not isinstance(adapter, HybridAdapterConfig) or adapter.trained_latents is None:
-        return family
-    return replace(family, window_frames=pixel_frames(adapter.trained_latents))
+    family, adapter = talking_family(model), attached_adapter(model)
+    config = None if adapter is None else adapter.model.config
+    return as_trained(family, config) if isinstance(config, HybridAdapterConfig) else family
 
 
 def family_ahead(hidden: Any) -> Family:

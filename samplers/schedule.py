@@ -34,7 +34,7 @@ class Preset:
 
     def sigmas(self) -> Tensor:
         """Sigmas of a chunk ``[steps + 1]``."""
-        return (even_sigmas if self.even else flow_sigmas)(self.steps, self.shift)
+        return spaced_sigmas(self.steps, self.shift, even=self.even)
 
 
 GUIDED = "Talk Guidance 5/4"
@@ -104,6 +104,11 @@ def even_sigmas(steps: int, shift: float) -> Tensor:
     """
     check_schedule(steps, shift)
     return shift_sigma(torch.linspace(1, 0, steps + 1, dtype=torch.float64), shift).float()
+
+
+def spaced_sigmas(steps: int, shift: float, *, even: bool) -> Tensor:
+    """``even_sigmas`` or ``flow_sigmas``."""
+    return (even_sigmas if even else flow_sigmas)(steps, shift)
 
 
 def check_schedule(steps: int, shift: float) -> None:

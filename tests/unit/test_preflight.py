@@ -20,7 +20,7 @@ from endless_talk.reference.sources import PictureReference, reference_of
 from endless_talk.samplers.folds import Folds
 from endless_talk.samplers.guidance import TalkGuidance
 from endless_talk.samplers.plan import plan_chunks
-from endless_talk.samplers.schedule import even_sigmas, flow_sigmas
+from endless_talk.samplers.schedule import PRESETS, even_sigmas, flow_sigmas
 
 SOURCE = (96, 128)
 
@@ -321,6 +321,10 @@ def demo_speaker(**given):
 def test_a_recipe_decides_the_schedule(tmp_path):
     clip = plan(tmp_path, [demo_speaker()], weights=DEMO, settings={"steps": 4})
     assert torch.equal(clip.sigmas, flow_sigmas(4, 5.0))
+    assert clip.warnings == []
+    even = replace(DEMO, recipe=replace(RECIPE, even=True))
+    clip = plan(tmp_path, [demo_speaker()], weights=even, settings={"steps": 4})
+    assert torch.equal(clip.sigmas, PRESETS["MagicInfinite, 4 steps"].sigmas())
     assert clip.warnings == []
 
 

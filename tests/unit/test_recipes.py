@@ -122,7 +122,7 @@ def test_the_other_base_of_the_set_has_an_adapter_of_its_own(built_in, tmp_path,
     assert vae == built_in / "vae.safetensors"
     assert base.parent == adapter.parent and base.parent.name == "demo-hybrid"
     assert set_of(open_weights(base)) == set_of(open_weights(adapter)) == BUILT_IN
-    assert recipe_of(open_weights(base)) == Recipe(BUILT_IN, (64, 64), 4, 5.0)
+    assert recipe_of(open_weights(base)) == Recipe(BUILT_IN, (64, 64), 4, 5.0, even=True)
     monkeypatch.setattr(recipes, "HYBRID_FOLDER", tmp_path / "assets" / "demo-hybrid")
     with pytest.raises(FileNotFoundError, match=r"demo-hybrid.*no built-in demo \(MagicInf"):
         built_in_file("base", HYBRID_BUILT_IN)
