@@ -128,7 +128,7 @@ def test_other_colours_decode_again_and_sample_nothing(given, finished, tmp_path
         ("--seed", "7"),
         ("--window-frames", "13"),
         ("--overlap", "4"),
-        ("--blend", "average"),
+        ("--blend", "linear"),
         ("--first-frame", "anchor slot"),
         ("--audio-scale", "2"),
     ],

@@ -13,6 +13,7 @@ from endless_talk.models.networks import random_networks
 from endless_talk.samplers.blend import Blend
 from endless_talk.samplers.sliding import ESTIMATE, LATENTS, FirstFrame
 from endless_talk.talk import TalkSettings, plan_talk, stream_talk
+from endless_talk.talk_keys import window_journal_plan
 from endless_talk.talk_sliding import WindowSettings, slide_talk, window_pieces, window_plan
 from endless_talk.talk_sources import VideoFile
 from endless_talk.video.sink import VideoSink
@@ -84,6 +85,14 @@ def test_the_seed_and_the_blend_are_heeded(inputs, networks):
     linear = replace(WINDOWS, blend=Blend.AVERAGE)
     assert window_plan(planned(inputs), linear).anchored
     assert not torch.equal(slid(planned(inputs), networks, linear), frames)
+
+
+def test_another_seed_is_another_clip_of_a_job(inputs):
+    kept, same, other = (
+        window_journal_plan(planned(inputs, seed=seed), WINDOWS, "networks") for seed in (1, 1, 2)
+    )
+    assert kept == same
+    assert not set(kept.states) & set(other.states) and not set(kept.keys) & set(other.keys)
 
 
 def test_the_voice_is_encoded_once_whatever_the_steps_and_windows(inputs, networks, monkeypatch):
