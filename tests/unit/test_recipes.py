@@ -11,9 +11,12 @@ from safetensors.torch import save_file
 from endless_talk.errors import InputError
 from endless_talk.models import recipes
 from endless_talk.models.adapter import AudioAdapter
+from endless_talk.models.configs import HUNYUAN_CONCAT
+from endless_talk.models.hybrid_networks import weights_family
 from endless_talk.models.networks import (
     RANDOM_ADAPTER,
     RANDOM_WAV2VEC,
+    WeightPaths,
     built_in_weights,
     find_weights,
     load_networks,
@@ -123,6 +126,8 @@ def test_the_other_base_of_the_set_has_an_adapter_of_its_own(built_in, tmp_path,
     assert base.parent == adapter.parent and base.parent.name == "demo-hybrid"
     assert set_of(open_weights(base)) == set_of(open_weights(adapter)) == BUILT_IN
     assert recipe_of(open_weights(base)) == Recipe(BUILT_IN, (64, 64), 4, 5.0, even=True)
+    family = weights_family(WeightPaths(base, adapter, vae, vae))
+    assert family == replace(HUNYUAN_CONCAT, window_frames=81)
     monkeypatch.setattr(recipes, "HYBRID_FOLDER", tmp_path / "assets" / "demo-hybrid")
     with pytest.raises(FileNotFoundError, match=r"demo-hybrid.*no built-in demo \(MagicInf"):
         built_in_file("base", HYBRID_BUILT_IN)

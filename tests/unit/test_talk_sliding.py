@@ -5,14 +5,22 @@ from pathlib import Path
 
 import files
 import pytest
+import tiny
 import torch
 
 from endless_talk import talk_sliding
 from endless_talk.errors import InputError
-from endless_talk.models.networks import random_networks
+from endless_talk.models.configs import HUNYUAN_CONCAT
+from endless_talk.models.hybrid_codec import HybridCodec
+from endless_talk.models.hybrid_networks import HybridNetworks
+from endless_talk.models.networks import RANDOM_WAV2VEC, random_networks
 from endless_talk.samplers.blend import Blend
+from endless_talk.samplers.denoise import EulerDenoiser
+from endless_talk.samplers.guidance import TalkGuidance
+from endless_talk.samplers.noise import chunk_noise
 from endless_talk.samplers.sliding import ESTIMATE, LATENTS, FirstFrame
-from endless_talk.talk import TalkSettings, plan_talk, stream_talk
+from endless_talk.standalone_hybrid import HybridConditioner, HybridPredictor, HybridPrompt
+from endless_talk.talk import TalkSettings, latent_shape, plan_talk, stream_talk, voice_features
 from endless_talk.talk_keys import window_journal_plan
 from endless_talk.talk_sliding import WindowSettings, slide_talk, window_pieces, window_plan
 from endless_talk.talk_sources import VideoFile
@@ -77,6 +85,30 @@ def test_one_window_is_what_streaming_makes_of_one_chunk(inputs, networks):
     expected = torch.cat(streamed.frames, dim=1)
     assert torch.equal(slid(job, networks, WindowSettings()), expected)
     assert not torch.equal(slid(job, networks), expected)
+
+
+@torch.inference_mode()
+def test_a_window_of_hunyuanvideo_holds_no_frame_and_has_its_own_latents(inputs, networks):
+    features = RANDOM_WAV2VEC.layers * RANDOM_WAV2VEC.hidden
+    adapter = tiny.hybrid_adapter(replace(tiny.HYBRID_ADAPTER, feature_size=features))
+    hybrid = HybridNetworks(tiny.hybrid(), adapter, networks.vae, networks.wav2vec)
+    job, settings = planned(inputs, color_anchor="none"), WindowSettings(family=HUNYUAN_CONCAT)
+    (window,) = window_plan(job, settings).windows
+    codec = HybridCodec(hybrid.vae)
+    prompt = HybridPrompt(torch.zeros(1, tiny.HYBRID.text_dim), torch.zeros(tiny.HYBRID.pooled_dim))
+    conditioner = HybridConditioner(
+        hybrid.base,
+        hybrid.adapter,
+        codec,
+        texts={"positive": prompt},
+        voices=[voice_features(job.voice, hybrid)],
+    )
+    noise = chunk_noise(42, 0, latent_shape(job, hybrid, window.chunk))
+    denoiser = EulerDenoiser(HybridPredictor(hybrid.base, hybrid.adapter), TalkGuidance())
+    conditions = conditioner.conditions(window.chunk, job.reference.source.frame(0))
+    latents = denoiser.denoise(noise, conditions, job.sigmas, held=noise[:, :0])
+    expected = torch.cat(list(codec.decode(latents)), dim=1)[:, :31]
+    torch.testing.assert_close(slid(job, hybrid, settings), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_the_seed_and_the_blend_are_heeded(inputs, networks):
