@@ -54,6 +54,13 @@ class HostCodec:
     def __init__(self, vae: Any, latent_format: Any):
         self.vae, self.latent_format = vae, latent_format
 
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether a frame also depends on later ones, as HunyuanVideo's VAE normalises over all."""
+        return any(
+            isinstance(part, torch.nn.GroupNorm) for part in self.vae.first_stage_model.modules()
+        )
+
     def encode(self, frames: Tensor) -> Tensor:
         """Encode ``[3, F, H, W]`` in [-1, 1] to ``[C, T, H/8, W/8]`` on the CPU."""
         pixels = frames.movedim(0, -1).mul(0.5).add(0.5)

@@ -21,17 +21,15 @@ from .reference.dubbing import VideoReference
 from .samplers.blend import Blend
 from .samplers.guidance import TalkGuidance
 from .samplers.noise import chunk_noise, chunk_seed
+from .samplers.pieces import LEAD_FRAMES, PIECE_FRAMES, slide_clip
 from .samplers.plan import Chunk, plan_chunks
 from .samplers.protocols import Conditioner, FrameSink, StepCallback
 from .samplers.sliding import (
-    LEAD_FRAMES,
-    PIECE_FRAMES,
     FirstFrame,
     StepStates,
     Sweeper,
     needs_anchor,
     sample_windows,
-    slide_clip,
 )
 from .samplers.timeline import ChunkChange
 from .samplers.window_denoise import WindowEuler

@@ -26,16 +26,14 @@ from endless_talk.models.networks import built_in_weights, load_networks
 from endless_talk.samplers.blend import Blend
 from endless_talk.samplers.guidance import TalkGuidance
 from endless_talk.samplers.noise import chunk_noise
+from endless_talk.samplers.pieces import LEAD_FRAMES, PIECE_FRAMES, slide_clip
 from endless_talk.samplers.plan import plan_chunks
 from endless_talk.samplers.schedule import flow_sigmas
 from endless_talk.samplers.sliding import (
-    LEAD_FRAMES,
-    PIECE_FRAMES,
     FirstFrame,
     Sweeper,
     needs_anchor,
     sample_windows,
-    slide_clip,
 )
 from endless_talk.samplers.window_denoise import WindowEuler
 from endless_talk.samplers.windows import LastWindow, plan_windows

@@ -28,10 +28,9 @@ from ..reference.dubbing import VideoReference
 from ..reference.motion import MovingReference
 from ..samplers.blend import Blend
 from ..samplers.guidance import blind_branches
+from ..samplers.pieces import LEAD_FRAMES, PIECE_FRAMES
 from ..samplers.plan import Chunk, plan_chunks
 from ..samplers.sliding import (
-    LEAD_FRAMES,
-    PIECE_FRAMES,
     PREVIOUS_BELOW,
     FirstFrame,
     needs_anchor,

@@ -21,9 +21,10 @@ from ..bridge_windows import HostWindowDenoiser
 from ..frames import SPATIAL_STRIDE
 from ..samplers.guidance import blind_branches
 from ..samplers.noise import chunk_noise, chunk_seed
+from ..samplers.pieces import FADE_FRAMES, slide_clip
 from ..samplers.plan import Chunk
 from ..samplers.protocols import ColorMatch, Conditioner
-from ..samplers.sliding import Sweeper, WindowDenoiser, sample_windows, slide_clip
+from ..samplers.sliding import Sweeper, WindowDenoiser, sample_windows
 from ..samplers.timed import TimedConditioner
 from ..video.chunk_figures import MeasuredSink
 from ..video.job_budget import TimeBudget
@@ -127,6 +128,7 @@ def slide_missing(
         sink=watched,
         color=color_for(slide, still.picture),
         stop=budget,
+        fade_frames=FADE_FRAMES if codec.looks_ahead else 0,
     )
     return complete, watched.made
 

@@ -1,4 +1,4 @@
-"""The sliding-window loop: the latents of a whole clip, step by step, then its frames in pieces.
+"""The sliding-window loop: the latents of a whole clip, step by step.
 
 Every step looks at all windows before the next one begins, so that the whole clip goes from noise
 to pictures together. Knows a window plan and protocols; networks and guidance are the denoiser's.
@@ -6,18 +6,16 @@ to pictures together. Knows a window plan and protocols; networks and guidance a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from enum import Enum
 from itertools import pairwise
 from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
 
-from ..frames import TEMPORAL_STRIDE, latent_frames
 from .blend import Blend, hides_first, sweep
 from .plan import Chunk
-from .protocols import ColorMatch, FrameSink, StepCallback, VideoCodec
-from .streaming import stitch
+from .protocols import StepCallback
 from .windows import DenoisingWindow, WindowPlan
 
 LATENTS, ESTIMATE = "latents", "estimate"
@@ -26,9 +24,6 @@ both ``[C, T, H, W]``."""
 
 PREVIOUS_BELOW = 0.6
 """Noise level below which an estimate is good enough to begin a window from."""
-
-PIECE_FRAMES, LEAD_FRAMES = 81, 17
-"""Frames decoded at once, and how many of them only warm up the causal VAE and are dropped."""
 
 
 class FirstFrame(Enum):
@@ -260,43 +255,3 @@ def state_of(latents: Tensor, sweeper: Sweeper, *, finished: bool) -> dict[str, 
 def counted(callback: StepCallback, first: int, steps: int) -> StepCallback:
     """A callback for a part of the steps, told as part of all."""
     return lambda step, _, denoised: callback(first + step, steps, denoised)
-
-
-def slide_clip(
-    pieces: Sequence[Chunk],
-    *,
-    latents: Callable[[], Tensor | None],
-    codec: VideoCodec,
-    sink: FrameSink,
-    color: ColorMatch | None = None,
-    stop: Callable[[object], bool] | None = None,
-) -> bool:
-    """Decode the pieces of a clip that the sink does not hold yet.
-
-    A piece is decoded with some latent frames before it, whose frames are dropped: the causal VAE
-    then continues where the piece before ended.
-
-    Args:
-        pieces: In order; the context frames of each are those that are dropped.
-        latents: The clip's latents ``[C, T, H, W]``, made or read when a piece is missing; None
-            stops here.
-        codec: The VAE.
-        sink: Takes the frames of each piece, then a commit.
-        color: Applied to frames that are used.
-        stop: Asked before every piece that is missing; True ends here.
-
-    Returns:
-        Whether the clip is complete.
-    """
-    clip: Tensor | None = None
-    for piece in pieces:
-        if sink.recall(piece) is not None:
-            continue
-        clip = latents() if clip is None else clip
-        if clip is None or (stop is not None and stop(piece)):
-            return False
-        first = piece.start_frame // TEMPORAL_STRIDE
-        part = clip[:, first : first + latent_frames(piece.frames)]
-        stitch(codec.decode(part), piece, None, sink, None if color is None else color.apply)
-        sink.commit({})
-    return True

@@ -8,8 +8,9 @@ import torch
 from job_stubs import forked, leftovers
 
 from endless_talk.errors import InputError
+from endless_talk.samplers.pieces import slide_clip
 from endless_talk.samplers.plan import plan_chunks
-from endless_talk.samplers.sliding import LATENTS, sample_windows, slide_clip
+from endless_talk.samplers.sliding import LATENTS, sample_windows
 from endless_talk.samplers.windows import plan_windows
 from endless_talk.video import files
 from endless_talk.video.job_folder import JobFolder, JobPlan

@@ -1,4 +1,4 @@
-"""A clip denoised as a whole, on tiny real networks: windows, resuming, decoding in pieces."""
+"""A clip denoised as a whole, on tiny real networks: windows and resuming."""
 
 import itertools
 
@@ -7,7 +7,6 @@ import tiny
 import torch
 
 from endless_talk.audio.windows import TensorFeatures
-from endless_talk.frames import latent_frames
 from endless_talk.samplers.blend import Blend, blend_weights, hides_first
 from endless_talk.samplers.denoise import EulerDenoiser
 from endless_talk.samplers.guidance import AdaptiveProjectedGuidance, TalkGuidance
@@ -19,7 +18,6 @@ from endless_talk.samplers.sliding import (
     FirstFrame,
     Sweeper,
     sample_windows,
-    slide_clip,
     step_ranges,
 )
 from endless_talk.samplers.window_denoise import WindowEuler
@@ -289,84 +287,3 @@ def test_it_may_be_stopped_between_two_windows():
     with pytest.raises(KeyboardInterrupt):
         Scene(look=look).sample()
     assert looks == [0, 1, 2, 0, 1]
-
-
-class Sink:
-    def __init__(self, held=()):
-        self.frames, self.held, self.commits = [], set(held), 0
-
-    def recall(self, chunk):
-        return {} if chunk.index in self.held else None
-
-    def append(self, frames):
-        self.frames.append(frames.clone())
-
-    def commit(self, state):
-        assert state == {}
-        self.commits += 1
-
-
-class Numbers:
-    """A codec that decodes a latent frame to the numbers of its pixel frames."""
-
-    def __init__(self):
-        self.decoded = []
-
-    def decode(self, latents):
-        self.decoded.append(latents.shape[1])
-        first = round(float(latents[0, 0, 0, 0]))
-        yield torch.full((3, 1, 2, 2), 4.0 * first)
-        for index in range(first + 1, first + latents.shape[1]):
-            frames = torch.arange(4 * index - 3, 4 * index + 1).float()
-            yield frames.view(1, 4, 1, 1).expand(3, 4, 2, 2)
-
-
-def pieces_of(total):
-    return plan_chunks(total, 33, 9)
-
-
-@pytest.mark.parametrize("total", [1, 20, 33, 34, 57, 58, 100])
-def test_pieces_are_the_clip_frame_by_frame(total):
-    latents = torch.arange(latent_frames(total + 3)).float().view(1, -1, 1, 1).expand(2, -1, 2, 2)
-    sink, codec = Sink(), Numbers()
-    assert slide_clip(pieces_of(total), latents=lambda: latents, codec=codec, sink=sink)
-    got = torch.cat(sink.frames, dim=1)[0, :, 0, 0]
-    assert torch.equal(got, torch.arange(total).float())
-    assert sink.commits == len(pieces_of(total)) and max(codec.decoded) <= 9
-
-
-def test_only_pieces_that_are_missing_are_decoded():
-    asked = []
-
-    def latents():
-        asked.append(True)
-        return torch.arange(30).float().view(1, -1, 1, 1).expand(2, -1, 2, 2)
-
-    sink = Sink(held=[0, 2])
-    assert slide_clip(pieces_of(100), latents=latents, codec=Numbers(), sink=sink)
-    got = torch.cat(sink.frames, dim=1)[0, :, 0, 0].tolist()
-    assert got == [*range(33, 57), *range(81, 100)] and len(asked) == 1
-    everything = Sink(held=range(4))
-    assert slide_clip(pieces_of(100), latents=latents, codec=Numbers(), sink=everything)
-    assert len(asked) == 1, "a clip that is whole needs no latents"
-
-
-def test_a_clip_whose_sampling_was_stopped_is_not_complete():
-    sink = Sink()
-    assert not slide_clip(pieces_of(100), latents=lambda: None, codec=Numbers(), sink=sink)
-    assert not sink.frames
-
-
-def test_lead_latents_make_pieces_join():
-    """With the causal VAE's real field the pieces are the whole clip's frames, nearly."""
-    vae = tiny.vae()
-    latents = tiny.normal(16, 25, 2, 2, seed=40)
-    whole = torch.cat(list(vae.decode(latents)), dim=1)
-
-    def joined(lead):
-        sink = Sink()
-        plan = plan_chunks(97, 4 * lead + 33, 4 * lead + 1)
-        slide_clip(plan, latents=lambda: latents, codec=vae, sink=sink)
-        return (torch.cat(sink.frames, dim=1) - whole).abs().mean().item()
-
-    assert joined(4) < 0.5 * joined(0)
