@@ -5,28 +5,37 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
-import comfy.samplers
-import folder_paths
-from comfy_api.latest import InputImpl, io, ui
-from comfy_execution.graph_utils import ExecutionBlocker
+from comfy_api.latest import io
 
 from ..bridge_windows import has_context_windows
 from ..frames import FPS
 from ..masks.gates import check_gates
 from ..samplers.folds import describe_calls
-from ..samplers.guidance import TalkGuidance
 from ..video.job_lock import check_free
 from . import sockets
-from .checks import PROMPTS, check_disk
-from .clip_plan import ClipInputs, StreamSettings
+from .checks import check_disk
+from .clip_plan import StreamSettings
+from .clip_sampler import (
+    COLLECT,
+    RENDER,
+    ClipSampler,
+    awaited,
+    clip_outputs,
+    compiled,
+    given_to,
+    jobs_folder,
+    soundtrack_of,
+    sources_of,
+    weights_of,
+    workflow_tags,
+)
 from .jobs import RenderJob, graph_identity, sound_identity
 from .models import ClipSources, model_warnings
 from .progress import clock
 from .render import Outcome, collect_part, spoken
-from .results import delivered, generation, inputs_key
+from .results import delivered
 from .sampler_inputs import (
     advanced_widgets,
     content_inputs,
@@ -38,17 +47,6 @@ from .sliding_inputs import family_of, hidden_widgets, window_widgets, worded
 from .sliding_jobs import plan_slide_job
 from .sliding_plan import SlidePlan, SlideSettings, check_first_frame, plan_slide
 from .sliding_render import denoiser_for, render_slide, steps_done
-from .streaming import (
-    COLLECT,
-    FOLDER,
-    LAZY,
-    RENDER,
-    compiled,
-    reads,
-    soundtrack_of,
-    weights_of,
-    workflow_tags,
-)
 
 CHUNKED = ("chunk_frames", "context_frames", "hand_on")
 """Widgets of the streaming sampler that mean nothing here."""
@@ -58,7 +56,7 @@ SHARED = ("seed", "steps", "shift", "stop_at", "job_name", "color_anchor", "colo
 JOB = ("time_budget", "keep")
 
 
-class SlidingSampler(io.ComfyNode):
+class SlidingSampler(ClipSampler):
     """Renders the clip and saves it; nothing big is loaded before the plan holds."""
 
     @classmethod
@@ -92,30 +90,11 @@ class SlidingSampler(io.ComfyNode):
                 *worded(chunkless),
                 *hidden_widgets(),
             ],
-            outputs=[
-                io.Video.Output(
-                    "video",
-                    display_name="VIDEO",
-                    tooltip="The saved clip, 25 fps with sound. It stays a file: nothing of it is "
-                    "in memory.",
-                ),
-                io.Image.Output(
-                    "overview",
-                    display_name="overview",
-                    tooltip="One small picture per decoded piece with its number and start time.",
-                ),
-                io.String.Output(
-                    "report",
-                    display_name="report",
-                    tooltip="Length, windows, evaluations of the network, time, and warnings.",
-                ),
-            ],
+            outputs=clip_outputs(
+                overview="One small picture per decoded piece with its number and start time.",
+                report="Length, windows, evaluations of the network, time, and warnings.",
+            ),
         )
-
-    @classmethod
-    def fingerprint_inputs(cls, **widgets: Any) -> Any:
-        """Run again when the clip of the same inputs is not complete, or has been deleted."""
-        return generation(inputs_key(widgets))
 
     @classmethod
     def check_lazy_status(cls, **inputs: Any) -> list[str]:
@@ -134,9 +113,7 @@ class SlidingSampler(io.ComfyNode):
             job.folder.path,
             states_bytes=slide.states_bytes,
         )
-        wanted = [name for name in LAZY if name not in PROMPTS or reads(slide.clip, name)]
-        # A connected input that was not evaluated yet is there and None.
-        return [name for name in wanted if name in inputs and inputs[name] is None]
+        return awaited(inputs, slide.clip)
 
     @classmethod
     def execute(cls, **inputs: Any) -> io.NodeOutput:
@@ -144,7 +121,7 @@ class SlidingSampler(io.ComfyNode):
         slide, action = plan_from(inputs, cls.hidden), inputs.get("action", RENDER)
         job = job_from(slide, inputs, cls.hidden)
         if action == "plan only":
-            return cls.show_report(slide, [steps_done(slide, job)])
+            return cls.show_report(describe(slide, [steps_done(slide, job)]))
         started = time.monotonic()
         sound = soundtrack_of(inputs.get("soundtrack")) or spoken(inputs["speech"])
         tags = workflow_tags(cls.hidden.prompt, cls.hidden.extra_pnginfo)
@@ -167,33 +144,10 @@ class SlidingSampler(io.ComfyNode):
             reference.close()
         if outcome is None:
             delivered(cls.key(), job.folder.path, complete=False)
-            return cls.show_report(slide, [f"not complete: {message}; no frame is decoded yet"])
-        return cls.show_clip(slide, outcome, time.monotonic() - started)
-
-    @classmethod
-    def key(cls) -> str:
-        """What tells this node's inputs from others'."""
-        return inputs_key(cls.hidden.prompt[cls.hidden.unique_id]["inputs"])
-
-    @classmethod
-    def show_clip(cls, slide: SlidePlan, outcome: Outcome, seconds: float) -> io.NodeOutput:
-        """The clip, or what is there of it, and what there is to say."""
-        path = outcome.path
-        delivered(cls.key(), path, complete=outcome.complete)
-        report = describe(slide, [describe_outcome(slide, outcome, seconds), *outcome.lines])
-        sockets.show_under_node(cls.hidden.unique_id, report)
-        folder = Path(folder_paths.get_output_directory())
-        subfolder = path.parent.relative_to(folder).as_posix()
-        saved = ui.PreviewVideo([ui.SavedResult(path.name, subfolder, io.FolderType.output)])
-        video = InputImpl.VideoFromFile(str(path))
-        return io.NodeOutput(video, outcome.overview, report, ui=saved)
-
-    @classmethod
-    def show_report(cls, slide: SlidePlan, lines: list[str]) -> io.NodeOutput:
-        """The report alone; nothing behind the video and the overview runs."""
-        report, blocked = describe(slide, lines), ExecutionBlocker(None)
-        sockets.show_under_node(cls.hidden.unique_id, report)
-        return io.NodeOutput(blocked, blocked, report, ui=ui.PreviewText(report))
+            lines = [f"not complete: {message}; no frame is decoded yet"]
+            return cls.show_report(describe(slide, lines))
+        lines = [describe_outcome(slide, outcome, time.monotonic() - started), *outcome.lines]
+        return cls.show_clip(outcome, describe(slide, lines))
 
 
 def plan_from(inputs: Mapping[str, Any], hidden: Any) -> SlidePlan:
@@ -203,20 +157,11 @@ def plan_from(inputs: Mapping[str, Any], hidden: Any) -> SlidePlan:
         lossless=inputs.get("quality") == "lossless",
         shorten_last=not compiled(hidden),
     )
-    given = ClipInputs(
-        inputs["speech"],
-        inputs["reference"],
-        inputs.get("guidance") or TalkGuidance(),
-        timeline=inputs.get("timeline"),
-        connected=frozenset(name for name in inputs if name in LAZY),
-        sampler=inputs.get("sampler"),
-        sigmas=inputs.get("sigmas"),
-    )
     return plan_slide(
         settings,
         SlideSettings(**{name: inputs[name] for name in OWN if name in inputs}),
-        given,
-        folder=Path(folder_paths.get_output_directory()) / FOLDER,
+        given_to(inputs),
+        folder=jobs_folder(),
         weights=weights_of(inputs, hidden),
         family=family_of(inputs, hidden),
         checks=[lambda: soundtrack_of(inputs.get("soundtrack"))],
@@ -231,7 +176,7 @@ def job_from(slide: SlidePlan, inputs: Mapping[str, Any], hidden: Any) -> Render
         inputs["reference"],
         sound_identity(inputs["speech"], inputs.get("soundtrack")),
         graph=graph_identity(hidden.prompt, hidden.unique_id),
-        root=Path(folder_paths.get_output_directory()) / FOLDER,
+        root=jobs_folder(),
     )
 
 
@@ -243,16 +188,7 @@ def checked_sources(
     Raises:
         InputError: They do not.
     """
-    sources = ClipSources(
-        model=inputs["model"],
-        vae=inputs["vae"],
-        prompts={name: inputs.get(name) for name in PROMPTS},
-        speech=inputs["speech"],
-        reference=inputs["reference"],
-        guidance=inputs.get("guidance") or TalkGuidance(),
-        sampler=inputs.get("sampler") or comfy.samplers.sampler_object("euler"),
-        timeline=inputs.get("timeline"),
-    )
+    sources = sources_of(inputs)
     check_first_frame(slide.settings, slide.family)
     if slide.gates is not None:
         check_gates(sources.speech.speakers, sources.reference.box)
