@@ -5,7 +5,7 @@ Puts the bridge, the streaming loop and the sink together, as ``talk`` does for 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..audio.speech import Speech, mix_sound
-from ..audio.windows import audio_windows
+from ..audio.windows import FeatureSource, audio_windows
 from ..bridge import HostCodec, HostDenoiser
 from ..bridge_hybrid import conditioner_for as host_conditioner
 from ..bridge_hybrid import empty_prompt_for
@@ -259,13 +259,30 @@ def frames_for(clip: ClipPlan, reference: Any) -> Reference:
     return TimedReference(reference.source, clip.whole, clip.changes, pictures)
 
 
-def conditioner_for(clip: ClipPlan, sources: ClipSources, codec: HostCodec) -> Conditioner:
-    """The conditions of every chunk of a clip."""
+def conditioner_for(
+    clip: ClipPlan,
+    sources: ClipSources,
+    codec: HostCodec,
+    *,
+    voices: Sequence[FeatureSource] | None = None,
+    gates: Callable[[Chunk], Tensor] | None = None,
+    blind: Collection[str] = (),
+) -> Conditioner:
+    """The conditions of every chunk, or window, of a clip.
+
+    Args:
+        clip: The plan.
+        sources: What came in.
+        codec: The VAE.
+        voices: Features of the speakers; by default those that came in.
+        gates: Where each speaker is heard, see ``HostConditioner``.
+        blind: Predictions that see no reference.
+    """
     speakers = sources.speech.speakers
+    heard = [speaker.features for speaker in speakers] if voices is None else voices
 
     def windows(chunk: Chunk) -> Tensor:
-        spans = [audio_windows(s.features, chunk.start_frame, chunk.frames) for s in speakers]
-        return torch.cat(spans)
+        return torch.cat([audio_windows(v, chunk.start_frame, chunk.frames) for v in heard])
 
     empty = empty_prompt_for(sources.model)
     inner = host_conditioner(
@@ -278,6 +295,8 @@ def conditioner_for(clip: ClipPlan, sources: ClipSources, codec: HostCodec) -> C
         strength=torch.tensor([speaker.strength for speaker in speakers]),
         image_tokens=sources.reference.tokens,
         seed=clip.settings.seed,
+        gates=gates,
+        blind=blind,
     )
     if clip.timeline is None:
         return inner

@@ -10,22 +10,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ..audio.stored import StoredFeatures
-from ..audio.windows import audio_windows
 from ..bridge import HostCodec
-from ..bridge_hybrid import conditioner_for, empty_prompt_for
 from ..bridge_windows import HostWindowDenoiser
 from ..frames import SPATIAL_STRIDE
 from ..samplers.guidance import blind_branches
 from ..samplers.noise import chunk_noise, chunk_seed
 from ..samplers.pieces import FADE_FRAMES, slide_clip
-from ..samplers.plan import Chunk
 from ..samplers.protocols import ColorMatch, Conditioner
 from ..samplers.sliding import Sweeper, WindowDenoiser, sample_windows
-from ..samplers.timed import TimedConditioner
 from ..video.chunk_figures import MeasuredSink
 from ..video.job_budget import TimeBudget
 from ..video.job_states import JobStates
@@ -35,7 +30,7 @@ from ..video.sound import Sound
 from .jobs import RenderJob
 from .models import ClipSources
 from .progress import WatchedSink
-from .render import Outcome, open_job, outcome
+from .render import Outcome, conditioner_for, open_job, outcome
 from .sliding_plan import SlidePlan
 from .sliding_progress import SlideProgress
 
@@ -165,29 +160,14 @@ def conditions_for(slide: SlidePlan, sources: ClipSources, codec: HostCodec) -> 
     They are made in the middle of a step, when the network fills the device, so the voices are
     encoded before: as soon as the conditions of any window are asked for.
     """
-    clip, speakers = slide.clip, sources.speech.speakers
-    voices = [StoredFeatures(speaker.features) for speaker in speakers]
-
-    def windows(chunk: Chunk) -> Tensor:
-        return torch.cat([audio_windows(v, chunk.start_frame, chunk.frames) for v in voices])
-
-    empty = empty_prompt_for(sources.model)
-    inner = conditioner_for(
-        sources.model,
+    return conditioner_for(
+        slide.clip,
+        sources,
         codec,
-        {name: prompt or empty for name, prompt in sources.prompts.items()},
-        clip.branches,
-        windows=windows,
-        masks=clip.masks,
-        strength=torch.tensor([speaker.strength for speaker in speakers]),
-        image_tokens=sources.reference.tokens,
-        seed=clip.settings.seed,
+        voices=[StoredFeatures(speaker.features) for speaker in sources.speech.speakers],
         gates=slide.gates,
         blind=blind_branches(sources.guidance),
     )
-    if clip.timeline is None:
-        return inner
-    return TimedConditioner(inner, clip.changes, clip.timeline.prompts)
 
 
 def noise_for(slide: SlidePlan, sources: ClipSources) -> Tensor:
