@@ -47,6 +47,7 @@ SHOWN = f"""id => {{ {NODE}
         red: Boolean(node.has_errors),
     }};
 }}"""
+SEARCHING = "() => document.activeElement.tagName === 'INPUT'"
 LOOK = """([scale, left, top]) => {
     app.canvas.ds.scale = scale;
     app.canvas.ds.offset = [left, top];
@@ -183,8 +184,7 @@ class Frontend:
             at: An empty place in the window, where the middle of the node's title will be.
         """
         before = {node["id"] for node in self.saved()["nodes"]}
-        self.page.mouse.dblclick(*at)
-        self.page.wait_for_function("() => document.activeElement.tagName === 'INPUT'")
+        self._open_search(at)
         self.page.keyboard.type(title, delay=20)
         self.page.wait_for_timeout(1000)
         self.page.keyboard.press("Enter")
@@ -194,6 +194,16 @@ class Frontend:
         self.page.wait_for_timeout(500)
         (added,) = {node["id"] for node in self.saved()["nodes"]} - before
         return added
+
+    def _open_search(self, at: tuple[float, float]) -> None:
+        """Double-click on the canvas; a busy page may take the two clicks for single ones."""
+        for _ in range(5):
+            self.page.mouse.dblclick(*at)
+            for _ in range(20):
+                if self.page.evaluate(SEARCHING):
+                    return
+                self.page.wait_for_timeout(250)
+        raise TimeoutError(f"no search opens at {at}")
 
     def connect(self, source: int, output: str, target: int, name: str) -> None:
         """Drag a link from an output to an input."""
