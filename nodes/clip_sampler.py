@@ -138,6 +138,12 @@ def compiled(hidden: Any) -> bool:
     return any("compile" in node["class_type"].lower() for node in nodes)
 
 
+def base_ahead(hidden: Any) -> str | None:
+    """What the one Load Talking Model ahead has chosen as its base, if there is just one."""
+    socket, kind, widget = LOADERS[0]
+    return constant_ahead(hidden.prompt, hidden.unique_id, socket, kind=kind, widget=widget)
+
+
 def weights_of(inputs: Mapping[str, Any], hidden: Any) -> Weights:
     """What MODEL and VAE are: asked themselves when they are there, else looked up in the graph."""
     model, vae = inputs.get("model"), inputs.get("vae")

@@ -13,6 +13,7 @@ from ..errors import InputError
 from ..model_loaders.adapter import adapter_file, attached_adapter
 from ..model_loaders.base import model_recipe
 from ..model_loaders.family import talking_family
+from ..models.configs import Family
 from ..samplers.guidance import Guidance
 from ..samplers.timeline import ClipTimeline
 from .clip_warnings import embedded_warnings, reference_warnings
@@ -112,7 +113,16 @@ def check_streams(model: Any) -> None:
     Raises:
         InputError: HunyuanVideo of 33 channels, whose noisy latents have the picture beside them.
     """
-    if not talking_family(model).holds_first_frame:
+    check_streamable(talking_family(model))
+
+
+def check_streamable(family: Family) -> None:
+    """The same for a family, which is often known before the MODEL is loaded.
+
+    Raises:
+        InputError: As ``check_streams``.
+    """
+    if not family.holds_first_frame:
         raise InputError(
             "this MODEL is HunyuanVideo of 33 input channels, which cannot go on from the last "
             "frames of a chunk: use Talk Sampler (Sliding Window) for it."

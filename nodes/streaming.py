@@ -20,6 +20,7 @@ from .clip_sampler import (
     RENDER,
     ClipSampler,
     awaited,
+    base_ahead,
     clip_outputs,
     compiled,
     given_to,
@@ -30,7 +31,7 @@ from .clip_sampler import (
     workflow_tags,
 )
 from .jobs import RenderJob, graph_identity, plan_job
-from .models import ClipSources, check_streams, model_warnings
+from .models import ClipSources, check_streamable, check_streams, model_warnings
 from .preflight import plan_clip
 from .progress import clock
 from .render import Outcome, collect_part, render_job, spoken
@@ -41,6 +42,7 @@ from .sampler_inputs import (
     model_inputs,
     sampling_widgets,
 )
+from .sliding_inputs import family_ahead
 
 NO_WIDGETS = ("lossless", "shorten_last")
 WIDGETS = tuple(field.name for field in fields(StreamSettings) if field.name not in NO_WIDGETS)
@@ -143,8 +145,17 @@ def plan_from(inputs: Mapping[str, Any], hidden: Any) -> ClipPlan:
         given_to(inputs),
         folder=jobs_folder(),
         weights=weights_of(inputs, hidden),
-        checks=[lambda: soundtrack_of(inputs.get("soundtrack"))],
+        checks=[
+            lambda: soundtrack_of(inputs.get("soundtrack")),
+            lambda: check_ahead(inputs, hidden),
+        ],
     )
+
+
+def check_ahead(inputs: Mapping[str, Any], hidden: Any) -> None:
+    """Refuse a base that cannot be streamed, before it is loaded, where one loader names it."""
+    if inputs.get("model") is None and base_ahead(hidden) is not None:
+        check_streamable(family_ahead(hidden))
 
 
 def job_from(clip: ClipPlan, inputs: Mapping[str, Any], hidden: Any) -> RenderJob:

@@ -86,15 +86,22 @@ def test_the_command_line_makes_the_same_clip(server, graph, rendered, tmp_path)
     assert np.abs(here - there).mean() < 0.5  # of 255; 0.25 recorded, the encoder's
 
 
+def test_it_is_not_loaded_for_a_sampler_that_cannot_use_it(server, graph, play):
+    for action in ("plan only", "render"):
+        streamed = graphs.built_in(job_name="hybrid_demo_streamed", action=action)
+        streamed["model"] = graph["model"]
+        with server.listen() as events:
+            outcome = play(streamed)
+        assert "use Talk Sampler (Sliding Window)" in outcome.message
+        assert not {"model", "vae"} & set(events.executed())
+
+
 def test_what_it_was_not_made_for_is_refused_in_words(graph, play):
-    streamed = graphs.built_in(job_name="hybrid_demo_streamed")
-    streamed["model"] = graph["model"]
     prompted = graphs.with_inputs(graph, "sampler", positive=["text", 0], action="plan only")
     prompted["text"] = graphs.node("TestText", text="a person speaks")
     other = graphs.with_inputs(graph, "model", adapter=BUILT_IN)
     foreign = graphs.with_inputs(graph, "model", adapter=host_files.SINGLE)
     for wrong, words in (
-        (streamed, "use Talk Sampler (Sliding Window)"),
         (prompted, "trained without text"),
         (other, "adapter"),
         (foreign, "adapter of its own"),
