@@ -30,7 +30,7 @@ from .samplers.guidance import TalkGuidance
 from .samplers.noise import chunk_noise
 from .samplers.plan import CHUNK_FRAMES, CONTEXT_FRAMES, Chunk, ended_at, plan_shots
 from .samplers.protocols import ChunkCallback, FrameSink, Reference
-from .samplers.retake import retake_sampling
+from .samplers.retake import with_endings
 from .samplers.schedule import default_shift, sigmas_from, spaced_sigmas
 from .samplers.source import sampling_from_source
 from .samplers.streaming import HandOn, Sampling, stream_clip
@@ -287,12 +287,7 @@ def sampling_of(
         strength=reference.source_strength,
         keep=reference.keep,
     )
-
-    def with_ending(chunk: Chunk) -> Sampling:
-        sampling, before = from_source(chunk), takes.get(chunk.index)
-        return sampling if before is None else retake_sampling(sampling, before, codec)
-
-    return with_ending
+    return with_endings(from_source, takes, codec)
 
 
 def voice_features(voice: Track, networks: Networks | HybridNetworks) -> FeatureTrack:

@@ -25,7 +25,7 @@ from ..reference.pictures import fit_picture
 from ..samplers.noise import chunk_noise
 from ..samplers.plan import Chunk
 from ..samplers.protocols import ColorMatch, Conditioner, Reference
-from ..samplers.retake import retake_sampling
+from ..samplers.retake import with_endings
 from ..samplers.source import sampling_from_source
 from ..samplers.streaming import HandOn, Sampling, stream_clip
 from ..samplers.timed import TimedConditioner, TimedReference
@@ -210,12 +210,7 @@ def sampling_for(
         strength=reference.source_strength,
         keep=reference.keep,
     )
-
-    def with_ending(chunk: Chunk) -> Sampling:
-        sampling, before = from_source(chunk), takes.get(chunk.index)
-        return sampling if before is None else retake_sampling(sampling, before, codec)
-
-    return with_ending
+    return with_endings(from_source, takes, codec)
 
 
 def color_for(clip: ClipPlan, reference: Any) -> Callable[[Tensor], ColorMatch] | None:

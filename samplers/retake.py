@@ -13,14 +13,35 @@ groups, and all are pinned.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from .plan import Chunk
 from .protocols import VideoCodec
 from .streaming import CONTEXT, CONTEXT_LATENTS, Sampling
+
+
+def with_endings(
+    sampling: Callable[[Chunk], Sampling],
+    takes: Mapping[int, Mapping[str, Tensor]],
+    codec: VideoCodec,
+) -> Callable[[Chunk], Sampling]:
+    """What chunks are sampled from when some of them have to end as they did before.
+
+    Args:
+        sampling: What they are sampled from otherwise.
+        takes: The state of the take before, by index of the chunks that are made again.
+        codec: The VAE.
+    """
+
+    def ended(chunk: Chunk) -> Sampling:
+        own, before = sampling(chunk), takes.get(chunk.index)
+        return own if before is None else retake_sampling(own, before, codec)
+
+    return ended
 
 
 def retake_sampling(

@@ -9,6 +9,7 @@ import torch
 
 from endless_talk.frames import latent_frames
 from endless_talk.models.detect import Kind, identify
+from endless_talk.models.hybrid_codec import HybridCodec, to_hybrid, to_wan
 from endless_talk.models.weights import open_weights
 from endless_talk.samplers.conditioning import latent_windows
 from endless_talk.samplers.guidance import TalkGuidance
@@ -17,7 +18,6 @@ from endless_talk.training import voice
 from endless_talk.training.data import Shape, make_data
 from endless_talk.training.faces.identity import draw_identity
 from endless_talk.training.hybrid import fewsteps, sizes, transformer
-from endless_talk.training.hybrid.codec import HybridCodec, to_hybrid, to_wan
 from endless_talk.training.hybrid.evaluate import PrintedGuidance, length
 from endless_talk.training.hybrid.export import export, load_hybrid
 from endless_talk.training.hybrid.networks import new_hybrid

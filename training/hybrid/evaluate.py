@@ -18,6 +18,8 @@ import torch
 from torch import Tensor
 
 from ...frames import TEMPORAL_STRIDE, pixel_frames
+from ...models.hybrid_codec import HybridCodec
+from ...models.hybrid_networks import HybridNetworks
 from ...samplers.folds import Folds, printed_three_fold
 from ...samplers.guidance import TalkGuidance, in_order
 from ..data import to_tensor
@@ -26,10 +28,9 @@ from ..faces.identity import Identity
 from ..speech.noise import silence_utterance
 from ..speech.utterance import Utterance
 from ..trial import Trial
-from .codec import HybridCodec
 from .export import load_hybrid
 from .sizes import WINDOW_LATENTS
-from .trial import HybridNetworks, HybridSetting, render_hybrid, to_pixels
+from .trial import HybridSetting, render_hybrid, to_pixels
 
 CLIPS, WINDOWS, OVERLAP = 3, 6, 5
 

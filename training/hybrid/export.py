@@ -14,6 +14,7 @@ from ...models.detect import Kind, require, vae_config
 from ...models.hybrid import HybridModel
 from ...models.hybrid_adapter import HybridAudioAdapter
 from ...models.hybrid_detect import describe_adapter, hybrid_adapter_config, hybrid_config
+from ...models.hybrid_networks import HybridNetworks
 from ...models.networks import fill
 from ...models.recipes import built_in_file
 from ...models.wan_vae import WanVAE
@@ -23,7 +24,6 @@ from ...models.weights import open_weights
 from ..export import write
 from ..sizes import SHIFT, SIZE, STEPS, WAV2VEC
 from .sizes import ADAPTER, WINDOW_LATENTS
-from .trial import HybridNetworks
 
 
 def export(folder: Path, model: nn.ModuleDict) -> None:

@@ -20,10 +20,10 @@ from torch import Tensor, nn
 
 from ...models.hybrid import HybridModel
 from ...models.hybrid_adapter import HybridAudioAdapter, HybridAudioPass
+from ...models.hybrid_codec import SCALE
 from ...models.wan_vae import LATENT_STD
 from ..loop import Recipe, Run, train
 from ..transformer import REGION_WEIGHT, draw_sigmas, normal, shape_of
-from .codec import SCALE
 from .sizes import no_text
 from .windows import WindowClips, Windows, draw_gates
 

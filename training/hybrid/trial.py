@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,6 +17,8 @@ from ...audio.loudness import normalize_loudness
 from ...frames import SPATIAL_STRIDE, TEMPORAL_STRIDE, pixel_frames
 from ...models.hybrid import HybridModel
 from ...models.hybrid_adapter import HybridAudioAdapter
+from ...models.hybrid_codec import HybridCodec
+from ...models.hybrid_networks import HybridNetworks
 from ...models.wan_vae import WanVAE
 from ...models.wav2vec import Wav2VecEncoder
 from ...samplers.blend import Blend
@@ -34,18 +35,8 @@ from ..faces.boxes import eye_box, mouth_box
 from ..faces.identity import Identity
 from ..sizes import SHIFT, SIZE, STEPS
 from ..trial import Trial, portrait_of
-from .codec import HybridCodec
 from .sizes import WINDOW_LATENTS, no_text
 from .windows import touch, union
-
-
-class HybridNetworks(NamedTuple):
-    """What makes a clip."""
-
-    base: HybridModel
-    adapter: HybridAudioAdapter
-    vae: WanVAE
-    wav2vec: Wav2VecEncoder
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,13 @@ from torch import Tensor
 from ...audio.windows import audio_windows
 from ...frames import TEMPORAL_STRIDE, latent_frames, pixel_frames
 from ...models.hybrid_adapter import group_frames
+from ...models.hybrid_codec import to_hybrid
 from ...models.wan_vae import WanVAE
 from ..data import Clips, Shape, to_tensor
 from ..latents import GROUP, encode, feature_mask, read
 from ..loop import Run, barrier, progress
 from ..sizes import SIZE
 from ..voice import features_path
-from .codec import to_hybrid
 from .sizes import WINDOW_LATENTS
 
 SHAPES = (
